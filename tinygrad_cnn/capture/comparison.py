@@ -14,7 +14,7 @@ from tinygrad_cnn.capture.program import (
     Instruction,
     Operand,
     Origin,
-    Part,
+    Output,
     Program,
     Size,
 )
@@ -121,7 +121,7 @@ class _Comparison:
         """Note that these are the same value in all runs, and which of its lengths vary."""
         first = values[0]
         for keys, value in zip(self.keys, values, strict=True):
-            keys[value] = key if isinstance(value, Instruction | Part) else ("input", key)
+            keys[value] = key if isinstance(value, Instruction | Output) else ("input", key)
         self.set_sizes(values)
         if len({value.dtype for value in values}) > 1:
             self.differs("the dtype", [value.dtype for value in values])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.op import Op
 
-__all__ = ["CaptureError", "Instruction", "Operand", "Origin", "Part", "Program", "Size", "parts"]
+__all__ = ["CaptureError", "Instruction", "Operand", "Origin", "Output", "Program", "Size", "parts"]
 
 
 class CaptureError(RuntimeError):
@@ -79,14 +79,14 @@ class Instruction(Operand):
         with an `Operand` in it, as an index may.
     scope : str
         The module that called it, such as "features.0".
-    results : list of Part
+    results : list of Output
         The results of a call that has several; `array` is then the first.
     """
 
     op: Op[..., Any] | np.ufunc | str
     arguments: dict[str, Any]
     scope: str = ""
-    results: list[Part] = field(default_factory=list, init=False)
+    results: list[Output] = field(default_factory=list, init=False)
 
     @property
     def name(self) -> str:
@@ -106,7 +106,7 @@ class Instruction(Operand):
 
 
 @dataclass(eq=False, slots=True)
-class Part(Operand):
+class Output(Operand):
     """One of several results of a call.
 
     Attributes
@@ -150,7 +150,7 @@ class Program:
 
 
 def _source(value: Operand) -> Operand:
-    return value.call if isinstance(value, Part) else value
+    return value.call if isinstance(value, Output) else value
 
 
 def parts(value: Any, kind: type[Any]) -> Iterator[Any]:

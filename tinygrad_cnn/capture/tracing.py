@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.capture.program import CaptureError, Instruction, Operand, Origin, Part, Program
+from tinygrad_cnn.capture.program import CaptureError, Instruction, Operand, Origin, Output, Program
 from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
 from tinygrad_cnn.core.op import OPTIONAL
 from tinygrad_cnn.core.recording import no_grad, recording
@@ -161,7 +161,7 @@ class _Watch(Observer):
         call = Instruction(arrays[0], name, found, scope)
         self.program.calls.append(call)
         for i, array in enumerate(arrays):
-            call.results.append(Part(array, call, i))
+            call.results.append(Output(array, call, i))
             self._known[id(array)] = call.results[-1]
 
     def _passed(self, value: Any, dtype: np.dtype[Any] | None) -> Any:

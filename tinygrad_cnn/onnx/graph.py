@@ -51,7 +51,7 @@ class Reference:
         return self.array.dtype
 
 
-Input: TypeAlias = "Reference | NDArray[Any] | float | str | None"
+NodeInput: TypeAlias = "Reference | NDArray[Any] | float | str | None"
 
 
 class Graph:
@@ -77,7 +77,7 @@ class Graph:
 
     # --- for exporters ---------------------------------------------------------------------------
 
-    def node(self, op_type: str, *inputs: Input, outputs: int = 1, **attributes: Any) -> Any:
+    def node(self, op_type: str, *inputs: NodeInput, outputs: int = 1, **attributes: Any) -> Any:
         """Add a node and return the name of its output, or a tuple of the names of several.
 
         Parameters
@@ -183,7 +183,7 @@ class Graph:
         """Return where the value of a program is found in the graph."""
         return self._values[operand]
 
-    def _input(self, value: Input, dtype: np.dtype[Any] | None) -> str:
+    def _input(self, value: NodeInput, dtype: np.dtype[Any] | None) -> str:
         if value is None:
             return ""
         if isinstance(value, str):
