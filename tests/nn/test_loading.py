@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import warnings
 from typing import Any
@@ -199,6 +201,40 @@ def test_other_names_give_no_advice_and_a_long_list_is_cut() -> None:
     assert len(model.load_state_dict({}, strict=False).missing) == 60
 
 
+def test_a_shared_parameter_may_have_each_of_its_names() -> None:
+    """PyTorch writes it under all names, and ``safetensors.torch.save_model`` under any one."""
+
+    def tied() -> nn.Sequential:
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+        model[2].weight = model[0].weight
+        return model
+
+    state, model = {k: a + 1 for k, a in tied().state_dict().items()}, tied()
+    assert "2.weight" not in state
+    both = {**state, "2.weight": state["0.weight"]}
+    other = {("2.weight" if name == "0.weight" else name): a for name, a in state.items()}
+    for given_state in (state, both, other):
+        model = tied()
+        assert model.load_state_dict(given_state) == ([], [])
+        assert unchanged(model, state)
+        assert model[2].weight is model[0].weight
+    before = model.state_dict()
+    with pytest.raises(ValueError, match=r"2\.weight and 0\.weight are one parameter of the model"):
+        model.load_state_dict({**both, "2.weight": both["2.weight"] + 1})
+    assert unchanged(model, before)
+    shared = nn.Linear(2, 2)
+    twice = nn.Sequential(shared, nn.ReLU(), shared)
+    ours = twice.state_dict()
+    theirs = {f"{k}.{part}": ours[f"0.{part}"] for k in (0, 2) for part in ("weight", "bias")}
+    assert twice.load_state_dict(theirs) == ([], [])
+    listed = nn.Module()
+    listed.parts = [shared, nn.Module(), shared]
+    theirs = {f"parts.{name}": array for name, array in theirs.items()}
+    assert listed.load_state_dict(theirs) == ([], [])
+    with pytest.raises(ValueError, match=r"parts\.1\.weight is unexpected; parts\.x is unexp"):
+        listed.load_state_dict({**theirs, "parts.1.weight": 1.0, "parts.x": 1.0})
+
+
 # --- other shapes ---------------------------------------------------------------------------------
 
 
@@ -214,6 +250,7 @@ def test_layers_of_other_shapes_are_skipped_when_asked() -> None:
     assert (missing, unexpected) == ([], [])
     assert result.mismatched == {"3.weight": ((10, 8), (3, 8)), "3.bias": ((10,), (3,))}
     assert repr(result) == f"([], [], mismatched={result.mismatched})"
+    assert repr(pickle.loads(pickle.dumps(result))) == repr(copy.copy(result)) == repr(result)
     heads = {name: before[name] for name in result.mismatched}
     assert unchanged(model, {**state, **heads})
     with pytest.raises(ValueError, match="extra is unexpected"):

@@ -60,6 +60,10 @@ class LoadResult(tuple[list[str], list[str]]):
         self.missing, self.unexpected, self.mismatched = missing, unexpected, mismatched or {}
         return self
 
+    def __getnewargs__(self) -> Any:
+        """Return the arguments that make a copy."""
+        return self.missing, self.unexpected, self.mismatched
+
     def __repr__(self) -> str:
         """Return the pair, with the mismatched names if there are any."""
         pair = super().__repr__()

@@ -29,6 +29,10 @@ class Stateful:
         """Yield the module and its submodules by name."""
         raise NotImplementedError
 
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        """Yield the module's own parameters, buffers and submodules by name."""
+        raise NotImplementedError
+
     def _saved_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters and buffers that are part of the state dict."""
         raise NotImplementedError
@@ -113,6 +117,7 @@ class Stateful:
                            if name.startswith(start)}  # fmt: skip
                     undo.append(module._infer_from(own))
             tensors = dict(self._saved_tensors())
+            self._join_shared(owner, tensors, arrays)
             result, fitting = _matched(owner, tensors, arrays, strict, ignore_mismatched)
         except BaseException:
             for restore in undo:
@@ -122,6 +127,20 @@ class Stateful:
             replace(tensors[name], array)
         return result
 
+    def _join_shared(
+        self, owner: str, tensors: dict[str, Tensor], arrays: dict[str, NDArray[Any]]
+    ) -> None:
+        """Leave in `arrays` one name of each shared parameter: PyTorch's states have all names."""
+        first = {id(tensor): name for name, tensor in tensors.items()}
+        for name in [name for name in arrays if name not in tensors]:
+            if (own := first.get(id(_member(self, name)))) is not None:
+                other = arrays.pop(name)
+                if not np.array_equal(arrays.setdefault(own, other), other, equal_nan=True):
+                    raise ValueError(
+                        f"{owner}: {name} and {own} are one parameter of the model, but differ in "
+                        "the state dict; nothing was loaded"
+                    )
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copy and pickle: no hooks, and results as values without graph."""
         attributes = {name: value for name, value in vars(self).items() if name != "_hooks"}
@@ -129,6 +148,16 @@ class Stateful:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(_mapped(state, _restored))
+
+
+def _member(module: Stateful, name: str) -> Any:
+    """Return the Tensor or module of a name, which may be one of several, or None."""
+    for key, value in module._members():
+        if key == name:
+            return value
+        if isinstance(value, Stateful) and name.startswith(f"{key}."):
+            return _member(value, name.removeprefix(f"{key}."))
+    return None
 
 
 def _matched(
