@@ -77,6 +77,14 @@ def test_not_a_number_and_infinity_are_values_like_others() -> None:
         Holder().load_state_dict({"weight": special, "count": 0})
 
 
+def test_bfloat16_of_a_package_that_adds_it_to_numpy_is_taken() -> None:
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    values = np.array([[0.0, -1.5, np.inf], [np.nan, 3e38, 1e-40]], "f4").astype(bfloat16)
+    model = Holder()
+    model.load_state_dict({"weight": values, "count": 0})
+    assert model.weight.numpy().tobytes() == values.astype("f4").tobytes()
+
+
 def test_one_warning_tells_all_conversions_and_a_float64_model_needs_none() -> None:
     model = network()
     state = {

@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 
 FILE = Path(__file__).parents[1] / "nn" / "torchvision.json"
-SMALL = ["resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121", "vgg11", "vgg11_bn"]
+SMALL = [
+    "resnet18", "resnet34", "resnet50", "resnext50_32x4d", "mobilenet_v2", "densenet121", "vgg11",
+    "vgg11_bn",
+]  # fmt: skip
 NAMES = [
-    *SMALL, "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d",
+    *SMALL, "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
     "resnext101_32x8d", "resnext101_64x4d", "densenet161", "densenet169", "densenet201", "vgg13",
     "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn",
 ]  # fmt: skip
