@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -45,13 +46,18 @@ class Operator:
         """Return an attribute."""
         return self.attributes.get(name, default)
 
+    def __str__(self) -> str:
+        return f"{self.op_type} {self.name!r}" if self.name else self.op_type
+
 
 def importer(op_type: str) -> Callable[[F], F]:
     """Declare how an operator is computed.
 
     The function gets the `Operator` and its inputs: floating values as Tensors (or as arrays, if
     they are the same for all inputs), integers, bools and text as arrays, None for one that is left
-    out. It returns a value, or a tuple of as many as are asked for at least.
+    out. It returns a value, or a tuple of as many as are asked for at least. The running mean and
+    variance of a batch normalization are buffers, Tensors that it may change in place in train
+    mode.
 
     Examples
     --------
@@ -66,3 +72,17 @@ def importer(op_type: str) -> Callable[[F], F]:
         return function
 
     return declare
+
+
+def takes(op_type: str) -> tuple[int, float]:
+    """Return the least and the largest number of inputs that an importer takes."""
+    kinds = [p.kind for p in inspect.signature(IMPORTERS[op_type]).parameters.values()]
+    defaults = [p.default for p in inspect.signature(IMPORTERS[op_type]).parameters.values()]
+    placed = [
+        default
+        for kind, default in zip(kinds, defaults, strict=True)
+        if kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    least = sum(default is inspect.Parameter.empty for default in placed) - 1
+    most = float("inf") if inspect.Parameter.VAR_POSITIONAL in kinds else len(placed) - 1
+    return least, most

@@ -1,0 +1,212 @@
+"""Computing at loading what is the same for all inputs: constants, and arithmetic with shapes."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.recording import no_grad
+from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.onnx.calls import MOST_CALLS, Body, Call
+from tinygrad_cnn.onnx.errors import OnnxError, named
+from tinygrad_cnn.onnx.growth import elements
+from tinygrad_cnn.onnx.operator import IMPORTERS, Operator, takes
+from tinygrad_cnn.onnx.weights import SETTINGS
+
+__all__ = ["Folding"]
+
+LIMIT = 1 << 31
+"""The most bytes of all the constants that are computed at loading."""
+
+LARGEST_SAMPLE = 1 << 27
+"""The most elements of an input for which the shapes of a model are found by running it."""
+
+_SHAPES = ("Shape", "Size")
+_RANDOM = {
+    "Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+}  # fmt: skip
+_SIZED_BY_VALUE = {"Compress": [0, 1], "NonMaxSuppression": [0, 1], "NonZero": [0], "Unique": [0]}
+"""Operators with shapes that depend on values, beside the settings of others."""
+
+_SAME_SIZE = {
+    "Clip", "CumSum", "DequantizeLinear", "Dropout", "Gather", "GatherElements", "GatherND",
+    "QuantizeLinear", "Trilu",
+}  # fmt: skip
+"""Operators with settings that no shape depends on."""
+
+
+@dataclass
+class Folding:
+    """Folds the calls of a graph.
+
+    Attributes
+    ----------
+    known : dict of str to ndarray
+        The constants, which folding adds to.
+    weights : mapping of str to ndarray
+        The parameters and buffers: their shapes are known, their values may change.
+    samples : dict of str to ndarray
+        Values with the shapes and dtypes that the model has in a run; their values say nothing.
+        Without those of the inputs, no shape is found.
+    calls : list of Call
+        What remains.
+    """
+
+    known: dict[str, NDArray[Any]]
+    weights: Mapping[str, NDArray[Any]]
+    samples: dict[str, NDArray[Any]] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    _spent: int = 0
+
+    def run(self, body: Body) -> list[str]:
+        """Fold the calls of `body`; return the reasons why some cannot be loaded."""
+        refused: dict[str, list[str]] = {}
+        self.samples.update({name: _shaped(array) for name, array in self.weights.items()})
+        defined = {*body.defines(), *(info.name for info in body.inputs)}
+        todo = deque(body.calls)
+        shapes = _count(todo)
+        with np.errstate(all="ignore"), no_grad():
+            while todo:
+                call = todo.popleft()
+                op_type = call.operator.op_type
+                shapes -= op_type in _SHAPES
+                if op_type == "If" and len(call.inputs) == 1 and call.inputs[0] in self.known:
+                    inlined = self._branch(call, defined)
+                    shapes += _count(inlined)
+                    if len(self.calls) + len(todo) + len(inlined) > MOST_CALLS:
+                        raise OnnxError(f"more than {MOST_CALLS:,} nodes, with those of branches")
+                    todo.extendleft(reversed(inlined))
+                    continue
+                if op_type not in IMPORTERS:
+                    for inner in _nested(call):
+                        refused.setdefault(inner.operator.op_type, []).append(inner.operator.name)
+                    continue
+                _check_arity(call)
+                if not self._fold(call):
+                    self.calls.append(call)
+                    if shapes:
+                        self._sample(call)
+        return [f"{op_type} ({_listed(names)})" for op_type, names in refused.items()]
+
+    def _fold(self, call: Call) -> bool:
+        """Compute a call if it is the same for all inputs; return whether it is."""
+        inputs, op_type = list(filter(None, call.inputs)), call.operator.op_type
+        values: dict[str, Any] = self.known
+        if op_type in _SHAPES and inputs[:1] and inputs[0] in self.samples:
+            values = self.samples
+        if op_type in _RANDOM or not all(name in values for name in inputs):
+            return False
+        arguments = [values[name] if name else None for name in call.inputs]
+        count = elements(call.operator, arguments)
+        if self._spent + count > LIMIT:
+            raise OnnxError(f"{call.operator}: its constant result of at least {count:,} elements "
+                            f"exceeds the limit of {LIMIT:,} bytes for all")  # fmt: skip
+        for name, value in zip(call.outputs, computed(call, arguments), strict=False):
+            array = array_of(value)
+            if name:
+                self._spent += array.nbytes
+                self.known[name] = array
+        if self._spent > LIMIT:
+            raise OnnxError(f"{call.operator}: constants exceed the limit of {LIMIT:,} bytes")
+        return True
+
+    def _sample(self, call: Call) -> None:
+        """Find the shapes of the results, if values of inputs do not decide them."""
+        op_type = call.operator.op_type
+        settings = () if op_type in _SAME_SIZE else SETTINGS.get(op_type, ())
+        deciding = {*settings, *_SIZED_BY_VALUE.get(op_type, ())}
+        arguments: list[Any] = []
+        for i, name in enumerate(call.inputs):
+            if name and name not in self.known and (i in deciding or name not in self.samples):
+                return
+            arguments.append(self._argument(name) if name else None)
+        if elements(call.operator, list(map(array_of, arguments))) > LARGEST_SAMPLE:
+            return
+        try:
+            results = computed(call, arguments)
+        except OnnxError:  # of zeros; a run will show whether of others, too
+            return
+        for name, value in zip(call.outputs, results, strict=False):
+            if name:
+                self.samples[name] = _shaped(array_of(value))
+
+    def _argument(self, name: str) -> Any:
+        if name in self.known:
+            return self.known[name]
+        sample = self.samples[name]
+        made = np.zeros(sample.shape, sample.dtype)
+        return Tensor._of(made) if made.dtype.kind == "f" else made
+
+    def _branch(self, call: Call, defined: set[str]) -> list[Call]:
+        """Return the calls of the branch of an If that is taken."""
+        condition = self.known[call.inputs[0]]
+        if condition.size != 1 or condition.dtype.kind != "b":
+            raise OnnxError(f"{call.operator}: its condition is {condition.dtype} "
+                            f"{condition.shape}, expected one bool")  # fmt: skip
+        key = "then_branch" if condition.item() else "else_branch"
+        body = call.operator.get(key)
+        if not isinstance(body, Body) or body.inputs or len(body.outputs) < len(call.outputs):
+            raise OnnxError(f"{call.operator}: {key} is no graph with {len(call.outputs)} outputs "
+                            "and without inputs")  # fmt: skip
+        names = {name: f"{call.operator.name}/{name}" for name in body.defines() if name in defined}
+        body = body.renamed(names)
+        defined.update(body.defines())
+        self.known.update(body.constants)
+        ends = [
+            Call(Operator("Identity", output, call.operator.opset), (inner,), (output,))
+            for inner, output in zip(body.outputs, call.outputs, strict=False)
+            if output
+        ]
+        return [*body.calls, *ends]
+
+
+def computed(call: Call, arguments: list[Any]) -> tuple[Any, ...]:
+    """Return the results of a call."""
+    with named(call.operator):
+        result = IMPORTERS[call.operator.op_type](call.operator, *arguments)
+    results = result if isinstance(result, tuple) else (result,)
+    if len(results) < call.operator.outputs:
+        raise OnnxError(f"{call.operator}: has {call.operator.outputs} outputs, expected "
+                        f"{len(results)}")  # fmt: skip
+    return results
+
+
+def _shaped(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of the same shape and dtype without memory of its own."""
+    return np.broadcast_to(np.zeros((), array.dtype), array.shape)
+
+
+def _count(calls: Iterable[Call]) -> int:
+    """Return the number of calls that ask for a shape, also in graphs."""
+    return sum(inner.operator.op_type in _SHAPES for call in calls for inner in _nested(call))
+
+
+def _nested(call: Call) -> Iterable[Call]:
+    """Yield the call and those in its graphs."""
+    yield call
+    for body in call.bodies():
+        for inner in body.calls:
+            yield from _nested(inner)
+
+
+def _check_arity(call: Call) -> None:
+    least, most = takes(call.operator.op_type)
+    count = len(call.inputs)
+    if not least <= count <= most:
+        expected = f"{least}" if least == most else f"{least} to {most}"
+        if math.isinf(most):
+            expected = f"at least {least}"
+        raise OnnxError(f"{call.operator}: has {count} inputs, expected {expected}")
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:5]))
+    return f"{len(names)} nodes: {shown}{', ...' if len(names) > 5 else ''}" if names[1:] else shown

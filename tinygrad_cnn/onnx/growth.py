@@ -1,0 +1,137 @@
+"""Estimates of the size of a result before it is computed: small files can ask for large arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.onnx.operator import Operator
+
+__all__ = ["elements"]
+
+_GROWING: dict[str, Callable[..., int]] = {}
+
+
+def elements(node: Operator, arrays: list[NDArray[Any] | None]) -> int:
+    """Return about how many elements the largest array has that computing a node needs.
+
+    0 where the inputs do not tell, or fit no result: computing it then finds the error.
+    """
+    given = [array for array in arrays if isinstance(array, np.ndarray)]
+    count = 0
+    with suppress(ValueError):
+        count = math.prod(np.broadcast_shapes(*(array.shape for array in given)))
+    grow = _GROWING.get(node.op_type)
+    if grow is not None:
+        with suppress(ArithmeticError, IndexError, TypeError, ValueError):
+            count = max(count, grow(node, *arrays))
+    return count
+
+
+def _growing(*op_types: str) -> Callable[[Callable[..., int]], None]:
+    def declare(function: Callable[..., int]) -> None:
+        _GROWING.update(dict.fromkeys(op_types, function))
+
+    return declare
+
+
+def _product(values: Any) -> int:
+    return math.prod(max(int(value), 0) for value in np.ravel(values))
+
+
+@_growing("ConstantOfShape", "RandomNormal", "RandomUniform")
+def _(node: Operator, shape: Any = None) -> int:
+    return _product(node.get("shape", ()) if shape is None else shape)
+
+
+@_growing("Expand")
+def _(node: Operator, x: Any, shape: Any) -> int:
+    return _product(np.broadcast_shapes(x.shape, tuple(map(int, shape))))
+
+
+@_growing("Tile")
+def _(node: Operator, x: Any, repeats: Any, *rest: Any) -> int:
+    return int(x.size) * _product(repeats)
+
+
+@_growing("Pad")
+def _(node: Operator, x: Any, pads: Any = None, *rest: Any) -> int:
+    given = node.get("pads", node.get("paddings")) if pads is None else pads
+    each = np.reshape(np.array(given, object), (2, -1)).sum(0)
+    axes = rest[1] if len(rest) > 1 and rest[1] is not None else range(len(each))
+    shape = list(x.shape)
+    for axis, extra in zip(axes, each, strict=False):
+        shape[axis] += extra
+    return _product(np.array(shape, object))
+
+
+@_growing("Resize", "Upsample")
+def _(node: Operator, x: Any, *rest: Any) -> int:
+    if len(rest) == 3 and rest[2] is not None and rest[2].size:
+        sizes = rest[2]
+        return _product(sizes) if len(sizes) == x.ndim else int(x.size) * _product(sizes)
+    scales = node.get("scales") if not rest else rest[1] if len(rest) > 1 else rest[0]
+    return int(x.size * math.prod(map(float, scales)))
+
+
+@_growing("Range")
+def _(node: Operator, start: Any, limit: Any, delta: Any) -> int:
+    return int((float(limit.item()) - float(start.item())) / float(delta.item()))
+
+
+@_growing("OneHot")
+def _(node: Operator, indices: Any, depth: Any, values: Any) -> int:
+    return int(indices.size) * int(depth.item())
+
+
+@_growing("Gather")
+def _(node: Operator, x: Any, indices: Any) -> int:
+    return int(indices.size * x.size // max(x.shape[node.get("axis", 0)], 1))
+
+
+@_growing("MatMul", "Gemm")
+def _(node: Operator, a: Any, b: Any, *rest: Any) -> int:
+    rows = a.size // max(min(a.shape[-2:]), 1)
+    return int(rows * (b.size // max(min(b.shape[-2:]), 1)))
+
+
+@_growing("Concat")
+def _(node: Operator, *arrays: Any) -> int:
+    return int(sum(array.size for array in arrays))
+
+
+@_growing("Einsum")
+def _(node: Operator, *arrays: Any) -> int:
+    sizes: dict[str, int] = {}
+    terms, _, result = node.get("equation", "").replace(" ", "").partition("->")
+    for term, array in zip(terms.split(","), arrays, strict=True):
+        sizes.update(zip(term, array.shape, strict=False))
+    return math.prod(sizes.get(letter, 1) for letter in (result or "".join(sizes)))
+
+
+@_growing("Conv", "MaxPool", "AveragePool", "LpPool")
+def _(node: Operator, x: Any, w: Any = None, *rest: Any) -> int:
+    pads = np.reshape(np.array(node.get("pads", [0] * 2 * (x.ndim - 2)), object), (2, -1)).sum(0)
+    padded = _product(np.array(x.shape[2:], object) + pads)
+    return int(padded * x.shape[0] * max(x.shape[1], 1 if w is None else w.shape[0]))
+
+
+@_growing("ConvTranspose")
+def _(node: Operator, x: Any, w: Any, *rest: Any) -> int:
+    spatial = x.ndim - 2
+    strides = node.get("strides", [1] * spatial)
+    dilations = node.get("dilations", [1] * spatial)
+    extra = node.get("output_padding", [0] * spatial)
+    sizes = [
+        (size - 1) * stride + (kernel - 1) * dilation + 1 + more
+        for size, stride, kernel, dilation, more in zip(
+            x.shape[2:], strides, w.shape[2:], dilations, extra, strict=True
+        )
+    ]
+    largest = max(_product(sizes), _product(node.get("output_shape", [0])))
+    return int(x.shape[0]) * int(w.shape[1]) * int(node.get("group", 1)) * largest

@@ -1,0 +1,121 @@
+"""Parts of a loaded model: modules that hold parameters under the names of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from tinygrad_cnn.core.tensor import Parameter, Tensor
+from tinygrad_cnn.nn.module import Module, _opened
+
+__all__ = ["Part", "path_of"]
+
+_DEEPEST = 16  # of parts in parts; what is deeper has dots in its name
+
+
+class Part(Module):
+    """A part of a loaded model: parameters, buffers and inner parts, by any names.
+
+    Files use names that no attribute can have, such as "onnx::Conv_12", and those of methods. So
+    the contents are in a dict; they are attributes as well, unless a method has the name.
+    """
+
+    def __init__(self) -> None:
+        self._contents: dict[str, Tensor | Part] = {}
+
+    def _members(self) -> Iterator[tuple[str, Tensor | Module]]:
+        yield from self._contents.items()
+        for name, value in vars(self).items():  # that a user has set
+            if not name.startswith("_"):
+                yield from _opened(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return vars(self)["_contents"][name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = vars(self).get("_contents", {}).get(name)
+        if held is None or hasattr(Module, name):
+            super().__setattr__(name, value)
+            return
+        if not isinstance(value, Parameter if isinstance(held, Parameter) else Tensor) or (
+            isinstance(held, Part)
+        ):
+            raise TypeError(
+                f"{type(self).__name__}: {name} is {type(value).__name__}, expected a "
+                f"{'Parameter' if isinstance(held, Parameter) else type(held).__name__}"
+            )
+        self._contents[name] = value
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *filter(str.isidentifier, self._contents)]
+
+    def __reduce__(self) -> Any:
+        return _of_kind, (type(self).__name__,), self.__getstate__()
+
+    def _put(self, path: str, value: Tensor, names: set[str]) -> tuple[Part, str]:
+        """Put a tensor at a path such as "layer1.conv.weight"; return its place.
+
+        Where a part cannot be, because it has no name or the name of a tensor, the rest of the
+        path is one name with dots.
+        """
+        part, key = self, path
+        pieces = path.split(".")
+        for depth, piece in enumerate(pieces[:-1], 1):
+            if depth > _DEEPEST or "" in pieces or ".".join(pieces[:depth]) in names:
+                break
+            part, key = part._inner(piece), key.partition(".")[2]
+        part._contents[key] = value
+        if not isinstance(value, Parameter):
+            part._registered = {**part._registered, key: True}
+        return part, key
+
+    def _at(self, path: str, names: set[str]) -> Part:
+        """Return the part at a path, or at a similar one where that is the name of a tensor."""
+        while any(".".join(path.split(".")[: i + 1]) in names for i in range(path.count(".") + 1)):
+            path = path.replace(".", "_") + "_"
+        part = self
+        for piece in path.split(".", _DEEPEST) if path else []:
+            part = part._inner(piece)
+        return part
+
+    def _inner(self, name: str) -> Part:
+        found = self._contents.get(name)
+        if not isinstance(found, Part):
+            found = self._contents[name] = Part()
+        return found
+
+
+def _of_kind(kind: str) -> Part:
+    found = kind_of(kind)
+    return found.__new__(found)
+
+
+@cache
+def kind_of(name: str) -> type[Part]:
+    """Return the class of parts that one kind of operator makes; drawings show its name."""
+    return Part if name == "Part" else type(name, (Part,), {})
+
+
+def path_of(name: str) -> str:
+    """Return the path of the module in the name of a node.
+
+    Exporters join the names of modules with slashes, and put the operator last.
+
+    Examples
+    --------
+    >>> path_of("/layer1/layer1.0/conv1/Conv"), path_of("encoder.0/Add"), path_of("Relu_3")
+    ('layer1.0.conv1', 'encoder.0', 'Relu_3')
+    """
+    *modules, operator = filter(None, name.split("/"))
+    if not modules and not name.startswith("/"):
+        return operator
+    path: list[str] = []
+    for module in modules:
+        if path and module.startswith(f"{path[-1]}."):
+            path.pop()
+        path.append(module)
+    return ".".join(filter(None, ".".join(path).split(".")))
