@@ -15,7 +15,7 @@ from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.operator import Operator
 from tinygrad_cnn.onnx.tensors import TensorReader
 
-__all__ = ["Body", "Call", "GraphReader", "in_order", "needed"]
+__all__ = ["Body", "NodeCall", "GraphReader", "in_order", "needed"]
 
 MOST_CALLS = 1_000_000
 _DEEPEST = 32  # of graphs in graphs, and functions in functions
@@ -23,7 +23,7 @@ _STANDARD = ("", "ai.onnx")
 
 
 @dataclass(slots=True)
-class Call:
+class NodeCall:
     """A node: an operator with the names of its inputs and outputs; "" for one left out."""
 
     operator: Operator
@@ -40,7 +40,7 @@ class Call:
         for body in self.bodies():
             yield from body.reads()
 
-    def renamed(self, names: Mapping[str, str]) -> Call:
+    def renamed(self, names: Mapping[str, str]) -> NodeCall:
         """Return the call with other names of values."""
         bodies = {
             key: value.renamed(names)
@@ -51,7 +51,7 @@ class Call:
         inputs, outputs = (
             tuple(names.get(name, name) for name in some) for some in (self.inputs, self.outputs)
         )
-        return Call(operator, inputs, outputs)
+        return NodeCall(operator, inputs, outputs)
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Body:
 
     Attributes
     ----------
-    calls : list of Call
+    calls : list of NodeCall
     constants : dict of str to ndarray
         The initializers and the values of Constant nodes.
     from_nodes : set of str
@@ -70,7 +70,7 @@ class Body:
     outputs : list of str
     """
 
-    calls: list[Call] = field(default_factory=list)
+    calls: list[NodeCall] = field(default_factory=list)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
     from_nodes: set[str] = field(default_factory=set)
     inputs: list[Any] = field(default_factory=list)
@@ -178,7 +178,7 @@ class GraphReader:
                 continue
             last = max((i + 1 for i, output in enumerate(outputs) if output), default=0)
             operator = Operator(op_type, name, versions[domain], attributes, last)
-            body.calls.append(Call(operator, inputs, outputs))
+            body.calls.append(NodeCall(operator, inputs, outputs))
 
     def _value(self, proto: Any, inside: Any, where: str, name: str) -> Any:
         """Return the value of an attribute."""
@@ -231,7 +231,7 @@ class GraphReader:
             if actual and name in function.input:  # returned as it came
                 source = dict(zip(function.input, inputs, strict=False)).get(name, "")
                 operator = Operator("Identity", actual, versions.get("", 1))
-                body.calls.append(Call(operator, (source,), (actual,)))
+                body.calls.append(NodeCall(operator, (source,), (actual,)))
 
 
 def opsets(imports: Iterable[Any], where: str) -> dict[str, int]:
@@ -268,7 +268,7 @@ def _constant(attributes: Mapping[str, Any], where: str) -> NDArray[Any]:
     return np.array(value, kinds[name])
 
 
-def in_order(calls: list[Call], known: Iterable[str]) -> list[Call]:
+def in_order(calls: list[NodeCall], known: Iterable[str]) -> list[NodeCall]:
     """Return the calls sorted so that each follows those whose results it reads.
 
     Raises
@@ -306,7 +306,7 @@ def in_order(calls: list[Call], known: Iterable[str]) -> list[Call]:
     return [calls[i] for i in order]
 
 
-def needed(calls: Sequence[Call], outputs: Iterable[str]) -> list[Call]:
+def needed(calls: Sequence[NodeCall], outputs: Iterable[str]) -> list[NodeCall]:
     """Return the calls without those that no output needs."""
     wanted = set(outputs)
     kept = []

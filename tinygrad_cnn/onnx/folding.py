@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.onnx.calls import MOST_CALLS, Body, Call
+from tinygrad_cnn.onnx.calls import MOST_CALLS, Body, NodeCall
 from tinygrad_cnn.onnx.errors import OnnxError, named
 from tinygrad_cnn.onnx.growth import elements
 from tinygrad_cnn.onnx.operator import IMPORTERS, Operator, takes
@@ -56,14 +56,14 @@ class Folding:
     samples : dict of str to ndarray
         Values with the shapes and dtypes that the model has in a run; their values say nothing.
         Without those of the inputs, no shape is found.
-    calls : list of Call
+    calls : list of NodeCall
         What remains.
     """
 
     known: dict[str, NDArray[Any]]
     weights: Mapping[str, NDArray[Any]]
     samples: dict[str, NDArray[Any]] = field(default_factory=dict)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[NodeCall] = field(default_factory=list)
     _spent: int = 0
 
     def run(self, body: Body) -> list[str]:
@@ -96,7 +96,7 @@ class Folding:
                         self._sample(call)
         return [f"{op_type} ({_listed(names)})" for op_type, names in refused.items()]
 
-    def _fold(self, call: Call) -> bool:
+    def _fold(self, call: NodeCall) -> bool:
         """Compute a call if it is the same for all inputs; return whether it is."""
         inputs, op_type = list(filter(None, call.inputs)), call.operator.op_type
         values: dict[str, Any] = self.known
@@ -118,7 +118,7 @@ class Folding:
             raise OnnxError(f"{call.operator}: constants exceed the limit of {LIMIT:,} bytes")
         return True
 
-    def _sample(self, call: Call) -> None:
+    def _sample(self, call: NodeCall) -> None:
         """Find the shapes of the results, if values of inputs do not decide them."""
         op_type = call.operator.op_type
         settings = () if op_type in _SAME_SIZE else SETTINGS.get(op_type, ())
@@ -145,7 +145,7 @@ class Folding:
         made = np.zeros(sample.shape, sample.dtype)
         return Tensor._of(made) if made.dtype.kind == "f" else made
 
-    def _branch(self, call: Call, defined: set[str]) -> list[Call]:
+    def _branch(self, call: NodeCall, defined: set[str]) -> list[NodeCall]:
         """Return the calls of the branch of an If that is taken."""
         condition = self.known[call.inputs[0]]
         if condition.size != 1 or condition.dtype.kind != "b":
@@ -161,14 +161,14 @@ class Folding:
         defined.update(body.defines())
         self.known.update(body.constants)
         ends = [
-            Call(Operator("Identity", output, call.operator.opset), (inner,), (output,))
+            NodeCall(Operator("Identity", output, call.operator.opset), (inner,), (output,))
             for inner, output in zip(body.outputs, call.outputs, strict=False)
             if output
         ]
         return [*body.calls, *ends]
 
 
-def computed(call: Call, arguments: list[Any]) -> tuple[Any, ...]:
+def computed(call: NodeCall, arguments: list[Any]) -> tuple[Any, ...]:
     """Return the results of a call."""
     with named(call.operator):
         result = IMPORTERS[call.operator.op_type](call.operator, *arguments)
@@ -184,12 +184,12 @@ def _shaped(array: NDArray[Any]) -> NDArray[Any]:
     return np.broadcast_to(np.zeros((), array.dtype), array.shape)
 
 
-def _count(calls: Iterable[Call]) -> int:
+def _count(calls: Iterable[NodeCall]) -> int:
     """Return the number of calls that ask for a shape, also in graphs."""
     return sum(inner.operator.op_type in _SHAPES for call in calls for inner in _nested(call))
 
 
-def _nested(call: Call) -> Iterable[Call]:
+def _nested(call: NodeCall) -> Iterable[NodeCall]:
     """Yield the call and those in its graphs."""
     yield call
     for body in call.bodies():
@@ -197,7 +197,7 @@ def _nested(call: Call) -> Iterable[Call]:
             yield from _nested(inner)
 
 
-def _check_arity(call: Call) -> None:
+def _check_arity(call: NodeCall) -> None:
     least, most = takes(call.operator.op_type)
     count = len(call.inputs)
     if not least <= count <= most:

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.recording import Recording, entered, recording
 from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.onnx.calls import Call
+from tinygrad_cnn.onnx.calls import NodeCall
 from tinygrad_cnn.onnx.errors import OnnxError, explained
 from tinygrad_cnn.onnx.operator import IMPORTERS, Operator
-from tinygrad_cnn.onnx.part import Part, kind_of, path_of
-from tinygrad_cnn.onnx.reading import Input
+from tinygrad_cnn.onnx.part import OnnxPart, kind_of, path_of
+from tinygrad_cnn.onnx.reading import InputInfo
 
 __all__ = ["OnnxModule"]
 
 
 @dataclass(slots=True)
-class Step:
+class OnnxStep:
     """A call of an operator in a part of the model.
 
     Attributes
@@ -31,7 +31,7 @@ class Step:
         In eval mode and in train mode.
     inputs, outputs : tuple of str
         Names of values; "" for one left out.
-    part : Part
+    part : OnnxPart
     path : str
         The name of the part, the scope of what is recorded.
     last : tuple of str
@@ -41,7 +41,7 @@ class Step:
     operators: tuple[Operator, Operator]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    part: Part
+    part: OnnxPart
     path: str
     last: tuple[str, ...] = ()
 
@@ -51,7 +51,7 @@ class Step:
         return IMPORTERS[operator.op_type](operator, *arguments)
 
 
-class OnnxModule(Part):
+class OnnxModule(OnnxPart):
     """The network of an ONNX file; `load` makes it.
 
     Called with the inputs of the file, in its order or by name, it returns the output, or a tuple
@@ -63,14 +63,14 @@ class OnnxModule(Part):
 
     Attributes
     ----------
-    inputs : tuple of Input
+    inputs : tuple of InputInfo
         Names, dtypes and shapes.
     outputs : tuple of str
     opset : int
         The version of the standard's operators that the file states.
     """
 
-    inputs: tuple[Input, ...]
+    inputs: tuple[InputInfo, ...]
     outputs: tuple[str, ...]
     opset: int
 
@@ -88,7 +88,7 @@ class OnnxModule(Part):
             values[name] = holder._contents[key]
         outside = recording.get()
         on, scope, observers, _, shapes = outside
-        part: Part | None = None
+        part: OnnxPart | None = None
         try:
             for step in self._steps:
                 if step.part is not part:
@@ -162,11 +162,11 @@ class OnnxModule(Part):
 
 
 def module_of(
-    calls: Sequence[Call],
+    calls: Sequence[NodeCall],
     constants: dict[str, NDArray[Any]],
     parameters: Sequence[str],
     buffers: Sequence[str],
-    inputs: Sequence[Input],
+    inputs: Sequence[InputInfo],
     outputs: Sequence[str],
     opset: int,
 ) -> OnnxModule:
@@ -191,8 +191,8 @@ def module_of(
 
 
 def _steps(
-    module: OnnxModule, calls: Sequence[Call], names: set[str], outputs: set[str]
-) -> list[Step]:
+    module: OnnxModule, calls: Sequence[NodeCall], names: set[str], outputs: set[str]
+) -> list[OnnxStep]:
     steps, parts = [], {id(module)}
     later = set(outputs)
     final: list[tuple[str, ...]] = []
@@ -206,14 +206,14 @@ def _steps(
         part = module._at(path, names)
         if id(part) not in parts:
             parts.add(id(part))
-            if not any(isinstance(value, Part) for value in part._contents.values()):
+            if not any(isinstance(value, OnnxPart) for value in part._contents.values()):
                 part.__class__ = kind_of(operator.op_type.rpartition("::")[2])
         both = operator, replace(operator, training=True)
-        steps.append(Step(both, call.inputs, call.outputs, part, path, last))
+        steps.append(OnnxStep(both, call.inputs, call.outputs, part, path, last))
     return steps
 
 
-def _path(call: Call, names: set[str], number: int) -> str:
+def _path(call: NodeCall, names: set[str], number: int) -> str:
     """Return the name of the part for a call: that of its parameters, or in its own name."""
     owners = {name.rpartition(".")[0] for name in call.inputs if name in names}
     if len(owners) == 1 and (owner := owners.pop()):

@@ -9,12 +9,12 @@ from typing import Any
 from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.nn.module import Module, _opened
 
-__all__ = ["Part", "path_of"]
+__all__ = ["OnnxPart", "path_of"]
 
 _DEEPEST = 16  # of parts in parts; what is deeper has dots in its name
 
 
-class Part(Module):
+class OnnxPart(Module):
     """A part of a loaded model: parameters, buffers and inner parts, by any names.
 
     Files use names that no attribute can have, such as "onnx::Conv_12", and those of methods. So
@@ -22,7 +22,7 @@ class Part(Module):
     """
 
     def __init__(self) -> None:
-        self._contents: dict[str, Tensor | Part] = {}
+        self._contents: dict[str, Tensor | OnnxPart] = {}
 
     def _members(self) -> Iterator[tuple[str, Tensor | Module]]:
         yield from self._contents.items()
@@ -42,7 +42,7 @@ class Part(Module):
             super().__setattr__(name, value)
             return
         if not isinstance(value, Parameter if isinstance(held, Parameter) else Tensor) or (
-            isinstance(held, Part)
+            isinstance(held, OnnxPart)
         ):
             raise TypeError(
                 f"{type(self).__name__}: {name} is {type(value).__name__}, expected a "
@@ -56,7 +56,7 @@ class Part(Module):
     def __reduce__(self) -> Any:
         return _of_kind, (type(self).__name__,), self.__getstate__()
 
-    def _put(self, path: str, value: Tensor, names: set[str]) -> tuple[Part, str]:
+    def _put(self, path: str, value: Tensor, names: set[str]) -> tuple[OnnxPart, str]:
         """Put a tensor at a path such as "layer1.conv.weight"; return its place.
 
         Where a part cannot be, because it has no name or the name of a tensor, the rest of the
@@ -73,7 +73,7 @@ class Part(Module):
             part._registered = {**part._registered, key: True}
         return part, key
 
-    def _at(self, path: str, names: set[str]) -> Part:
+    def _at(self, path: str, names: set[str]) -> OnnxPart:
         """Return the part at a path, or at a similar one where that is the name of a tensor."""
         while any(".".join(path.split(".")[: i + 1]) in names for i in range(path.count(".") + 1)):
             path = path.replace(".", "_") + "_"
@@ -82,22 +82,22 @@ class Part(Module):
             part = part._inner(piece)
         return part
 
-    def _inner(self, name: str) -> Part:
+    def _inner(self, name: str) -> OnnxPart:
         found = self._contents.get(name)
-        if not isinstance(found, Part):
-            found = self._contents[name] = Part()
+        if not isinstance(found, OnnxPart):
+            found = self._contents[name] = OnnxPart()
         return found
 
 
-def _of_kind(kind: str) -> Part:
+def _of_kind(kind: str) -> OnnxPart:
     found = kind_of(kind)
     return found.__new__(found)
 
 
 @cache
-def kind_of(name: str) -> type[Part]:
+def kind_of(name: str) -> type[OnnxPart]:
     """Return the class of parts that one kind of operator makes; drawings show its name."""
-    return Part if name == "Part" else type(name, (Part,), {})
+    return OnnxPart if name == "OnnxPart" else type(name, (OnnxPart,), {})
 
 
 def path_of(name: str) -> str:

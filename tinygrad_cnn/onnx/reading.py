@@ -18,7 +18,7 @@ from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.tensors import checked_shape, dtype_of
 from tinygrad_cnn.support.modules import needs_extra
 
-__all__ = ["Input", "input_of", "read_model", "with_shapes"]
+__all__ = ["InputInfo", "input_of", "read_model", "with_shapes"]
 
 LARGEST = (1 << 31) - 1
 """The most bytes of a file without its data files: protobuf has no more."""
@@ -67,7 +67,7 @@ def _contents(path: Path) -> bytes:
 
 
 @dataclass(slots=True)
-class Input:
+class InputInfo:
     """An input of a model.
 
     Attributes
@@ -127,7 +127,7 @@ class Input:
         return True
 
 
-def input_of(info: Any) -> Input:
+def input_of(info: Any) -> InputInfo:
     """Return what a ValueInfoProto declares.
 
     Raises
@@ -142,7 +142,7 @@ def input_of(info: Any) -> Input:
     declared = info.type.tensor_type
     dtype = dtype_of(declared.elem_type, where)
     if not declared.HasField("shape"):
-        return Input(info.name, dtype, None)
+        return InputInfo(info.name, dtype, None)
     shape: list[int | str | None] = []
     for dim in declared.shape.dim:
         if dim.HasField("dim_value") and dim.dim_value >= 0:
@@ -151,10 +151,10 @@ def input_of(info: Any) -> Input:
             named = dim.dim_param.replace("_", "").replace(".", "").isalnum()
             shape.append(dim.dim_param if named else None)
     checked_shape([size if isinstance(size, int) else 1 for size in shape], where)
-    return Input(info.name, dtype, tuple(shape))
+    return InputInfo(info.name, dtype, tuple(shape))
 
 
-def with_shapes(inputs: list[Input], shapes: Mapping[str, Sequence[int | None]]) -> None:
+def with_shapes(inputs: list[InputInfo], shapes: Mapping[str, Sequence[int | None]]) -> None:
     """Set the sizes of inputs that a caller chose.
 
     Raises
@@ -186,7 +186,7 @@ def with_shapes(inputs: list[Input], shapes: Mapping[str, Sequence[int | None]])
             )
 
 
-def of_zeros(each: Input) -> NDArray[Any] | None:
+def of_zeros(each: InputInfo) -> NDArray[Any] | None:
     """Return an array of zeros of an input's shape; None if that is not known."""
     shape = each.shape
     if shape is None or not all(isinstance(size, int) for size in shape):

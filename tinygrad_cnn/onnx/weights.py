@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinygrad_cnn.onnx.calls import Body, Call
+from tinygrad_cnn.onnx.calls import Body, NodeCall
 
 __all__ = ["SETTINGS", "weights"]
 
@@ -79,7 +79,7 @@ def _reached(body: Body) -> set[str]:
     return reached
 
 
-def _at(body: Body, table: dict[str, Sequence[int]]) -> dict[str, Call]:
+def _at(body: Body, table: dict[str, Sequence[int]]) -> dict[str, NodeCall]:
     """Return the names at these inputs, each with a call."""
     return {
         call.inputs[i]: call
