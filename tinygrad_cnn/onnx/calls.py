@@ -15,7 +15,7 @@ from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.operator import Operator
 from tinygrad_cnn.onnx.tensors import TensorReader
 
-__all__ = ["Body", "NodeCall", "GraphReader", "in_order", "needed"]
+__all__ = ["Body", "GraphReader", "NodeCall", "in_order", "needed"]
 
 MOST_CALLS = 1_000_000
 _DEEPEST = 32  # of graphs in graphs, and functions in functions
