@@ -1,1 +1,59 @@
-"""How each op is exported, in the families of `tinygrad_cnn.ops`."""
+"""How each op is exported, in the families of `tinygrad_cnn.ops`.
+
+A module declares one function an op, with the decorator `tinygrad_cnn.onnx.exporter`. The ops that
+no file can contain stand in `REFUSED`.
+"""
+
+from tinygrad_cnn.onnx.exporters import (
+    activation,
+    arithmetic,
+    convolution,
+    elementary,
+    entropy,
+    gathering,
+    hard_activation,
+    indexing,
+    linear,
+    linear_units,
+    logic,
+    loss,
+    normalization,
+    padding,
+    pooling,
+    reduction,
+    resampling,
+    rounding,
+    sampling,
+    shape,
+    statistics,
+    trigonometry,
+    unfolding,
+)
+from tinygrad_cnn.onnx.exporters.refused import REFUSED
+
+__all__ = [
+    "REFUSED",
+    "activation",
+    "arithmetic",
+    "convolution",
+    "elementary",
+    "entropy",
+    "gathering",
+    "hard_activation",
+    "indexing",
+    "linear",
+    "linear_units",
+    "logic",
+    "loss",
+    "normalization",
+    "padding",
+    "pooling",
+    "reduction",
+    "resampling",
+    "rounding",
+    "sampling",
+    "shape",
+    "statistics",
+    "trigonometry",
+    "unfolding",
+]

@@ -1,0 +1,83 @@
+"""Exporters of `tinygrad_cnn.ops.convolution`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.engine.windows import Padding, Pair, Windows, borders, pair, windows
+from tinygrad_cnn.onnx.exporters.values import like, on_batches, whole
+from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
+
+__all__ = ["pads_of", "window_attributes"]
+
+
+def window_attributes(
+    shape: tuple[Any, ...], kernel: tuple[int, int], stride: Pair, padding: Padding, dilation: Pair
+) -> dict[str, Any]:
+    """Return the attributes of the windows on images of `shape`, of convolution and pooling."""
+    steps = pair("", "stride", stride, 1)
+    sizes = (1, 1) if steps == (1, 1) else shape[-2:]  # the border does not depend on the size
+    if padding != "same":
+        (top, bottom), (left, right) = borders("", 0 if padding == "valid" else padding)
+        border: dict[str, Any] = {"pads": [top, left, bottom, right]}
+    elif all(isinstance(n, int) for n in sizes):
+        border = {"pads": pads_of(windows("", sizes, kernel, steps, padding, dilation))}
+    else:
+        border = {"auto_pad": "SAME_UPPER"}
+    return {
+        "kernel_shape": list(kernel),
+        "strides": list(steps),
+        "dilations": list(pair("", "dilation", dilation, 1)),
+        **border,
+    }
+
+
+def pads_of(at: Windows) -> list[int]:
+    """Return the border of windows in the standard's order."""
+    return [at.rows.before, at.columns.before, at.rows.after, at.columns.after]
+
+
+@exporter(ops.conv2d)
+def _(
+    graph: Graph,
+    x: Reference,
+    w: Reference,
+    bias: Reference | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Any:
+    attributes = window_attributes(x.shape, w.shape[2:], stride, padding, dilation)
+    return on_batches(
+        graph, x, 4, lambda x: graph.node("Conv", x, w, bias, group=int(groups), **attributes)
+    )
+
+
+@exporter(ops.conv_transpose2d)
+def _(
+    graph: Graph,
+    x: Reference,
+    w: Reference,
+    bias: Reference | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Any:
+    attributes = window_attributes(x.shape, w.shape[2:], stride, padding, dilation)
+    extra = pair("", "output_padding", output_padding, 0)
+    # The standard wants less output padding than a stride: rows of zeros take the place of more.
+    rows, columns = (e // s for e, s in zip(extra, attributes["strides"], strict=True))
+    rest = [e % s for e, s in zip(extra, attributes["strides"], strict=True)]
+
+    def compute(image: Any) -> Any:
+        if rows or columns:
+            ends = whole([0, 0, 0, 0, 0, 0, rows, columns])
+            image = graph.node("Pad", image, ends, like(x, 0))
+        return graph.node("ConvTranspose", image, w, bias, group=int(groups),
+                          output_padding=rest, **attributes)  # fmt: skip
+
+    return on_batches(graph, x, 4, compute)

@@ -1,0 +1,75 @@
+"""Exporters of `tinygrad_cnn.ops.gathering`, of which several take their indices from values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.onnx.exporters.values import cast, whole
+from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
+
+
+@exporter("take")
+def _(graph: Graph, x: Reference, indices: Any, axis: int | None = None) -> Any:
+    y, place = _along(graph, x, axis)
+    return graph.node("Gather", y, _whole(graph, indices), axis=place)
+
+
+@exporter("take_along_axis")
+def _(graph: Graph, x: Reference, indices: Any, axis: int | None = -1) -> Any:
+    y, place = _along(graph, x, axis)
+    shape = list((-1,) if axis is None else x.shape)
+    return graph.node("GatherElements", y, _fitted(graph, indices, shape, place), axis=place)
+
+
+@exporter("scatter_add")
+def _(graph: Graph, x: Reference, indices: Any, values: Any, axis: int = -1) -> Any:
+    place = axis % x.array.ndim
+    places = _fitted(graph, indices, list(x.shape), place)
+    added = graph.node("Expand", values, graph.node("Shape", places))
+    return graph.node("ScatterElements", x, places, added, axis=place, reduction="add")
+
+
+@exporter("sort")
+def _(graph: Graph, x: Reference, axis: int | None = -1, descending: bool = False) -> Any:
+    return _sorted(graph, x, axis, descending)[0]
+
+
+@exporter("argsort")
+def _(graph: Graph, x: Reference, axis: int | None = -1, descending: bool = False) -> Any:
+    return _sorted(graph, x, axis, descending)[1]
+
+
+@exporter("topk")
+def _(graph: Graph, x: Reference, k: Any, axis: int = -1, largest: bool = True) -> Any:
+    counts = graph.integers([k])
+    return graph.node("TopK", x, counts, outputs=2, axis=int(axis), largest=int(largest))
+
+
+def _sorted(graph: Graph, x: Reference, axis: int | None, descending: bool) -> Any:
+    y, place = _along(graph, x, axis)
+    count = graph.node("Shape", y, start=place, end=place + 1)
+    return graph.node("TopK", y, count, outputs=2, axis=place, largest=int(descending))
+
+
+def _along(graph: Graph, x: Reference, axis: int | None) -> tuple[Any, int]:
+    """Return `x` and the axis, not negative; without an axis, the vector of all entries."""
+    if axis is None:
+        return graph.node("Reshape", x, whole([-1])), 0
+    return x, axis % x.array.ndim
+
+
+def _whole(graph: Graph, indices: Any) -> Any:
+    """Return indices in int64."""
+    return cast(graph, indices, np.int64) if isinstance(indices, Reference) else whole(indices)
+
+
+def _fitted(graph: Graph, indices: Any, shape: list[Any], axis: int) -> Any:
+    """Return indices, repeated to `shape` along all axes but one."""
+    places = _whole(graph, indices)
+    own = list(places.shape)
+    wanted = [1 if a == axis else n for a, n in enumerate(shape)]
+    if [1 if a == axis else n for a, n in enumerate(own)] == wanted:
+        return places
+    return graph.node("Expand", places, graph.integers(wanted))

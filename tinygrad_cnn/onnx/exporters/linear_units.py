@@ -1,0 +1,40 @@
+"""Exporters of `tinygrad_cnn.ops.linear_units`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.onnx.exporters.values import one_to_one, whole
+from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
+
+exporter(ops.mish)(one_to_one("Mish"))
+
+
+@exporter(ops.gelu)
+def _(graph: Graph, x: Reference, approximate: str = "none") -> Any:
+    return graph.node("Gelu", x, approximate=approximate)
+
+
+@exporter(ops.silu)
+def _(graph: Graph, x: Reference) -> Any:
+    return graph.node("Mul", x, graph.node("Sigmoid", x))
+
+
+@exporter(ops.elu)
+def _(graph: Graph, x: Reference, alpha: float = 1.0) -> Any:
+    return graph.node("Elu", x, alpha=float(alpha))
+
+
+@exporter("celu")
+def _(graph: Graph, x: Reference, alpha: float = 1.0) -> Any:
+    return graph.node("Celu", x, alpha=float(alpha))
+
+
+exporter("selu")(one_to_one("Selu"))
+
+
+@exporter("prelu")
+def _(graph: Graph, x: Reference, weight: Reference) -> Any:
+    lengths = [-1, *[1] * (x.array.ndim - 2)] if weight.array.size > 1 else [1] * x.array.ndim
+    return graph.node("PRelu", x, graph.node("Reshape", weight, whole(lengths)))

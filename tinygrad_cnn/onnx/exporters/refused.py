@@ -1,0 +1,19 @@
+"""The ops that no file can contain, and why."""
+
+from __future__ import annotations
+
+__all__ = ["REFUSED"]
+
+_GRADIENT = "only gradients call it, and a file computes the forward"
+
+REFUSED: dict[str, str] = {
+    "avgpool_gradient": _GRADIENT,
+    "batch_norm": "it takes the statistics of a batch, as in training: call model.eval() first",
+    "conv2d_input_gradient": f"{_GRADIENT}; conv_transpose2d can be exported",
+    "conv2d_weight_gradient": _GRADIENT,
+    "dropout": "it is for training: call model.eval() first",
+    "gather_windows": _GRADIENT,
+    "rank_average": "it averages over the ranks of data-parallel training",
+    "scatter_windows": _GRADIENT,
+}
+"""Why an op has no exporter, by its name."""

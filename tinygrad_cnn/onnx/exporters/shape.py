@@ -1,0 +1,65 @@
+"""Exporters of `tinygrad_cnn.ops.shape`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.onnx.exporters.values import whole
+from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
+from tinygrad_cnn.ops.shape import axes_of
+
+__all__ = ["to_the_end"]
+
+
+@exporter(ops.reshape)
+def _(graph: Graph, x: Reference, shape: int | Sequence[int] = (-1,)) -> Any:
+    sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    if 0 in sizes:  # which would stand for the size of x, and cannot stand beside −1
+        return graph.node("Reshape", x, whole(sizes), allowzero=1)
+    return graph.reshaped(x, sizes)
+
+
+@exporter(ops.transpose)
+def _(graph: Graph, x: Reference, axes: Sequence[int] | None = None) -> Any:
+    n = x.array.ndim
+    order = [int(axis) % n for axis in (range(n)[::-1] if axes is None else axes)]
+    return graph.node("Transpose", x, perm=order) if order else graph.node("Identity", x)
+
+
+@exporter(ops.broadcast_to)
+def _(graph: Graph, x: Reference, shape: int | Sequence[int]) -> Any:
+    sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    return graph.node("Expand", x, graph.integers(sizes))
+
+
+@exporter(ops.sum_to)
+def _(graph: Graph, x: Reference, shape: int | Sequence[int]) -> Any:
+    target = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    gone = x.array.ndim - len(target)
+    repeated = [gone + k for k, n in enumerate(target) if n == 1 and x.shape[gone + k] != 1]
+    y: Any = x
+    if repeated:
+        y = graph.node("ReduceSum", y, whole(repeated), keepdims=1)
+    if gone:
+        return graph.node("ReduceSum", y, whole(range(gone)), keepdims=0)
+    return y if repeated else graph.node("Identity", x)
+
+
+@exporter(ops.flip)
+def _(graph: Graph, x: Reference, axis: int | Sequence[int] | None = None) -> Any:
+    axes = axes_of("flip", x.shape, tuple(axis) if isinstance(axis, Sequence) else axis)
+    if not axes:
+        return graph.node("Identity", x)
+    steps = [-1] * len(axes)
+    ends = [to_the_end(-1)] * len(axes)
+    return graph.node("Slice", x, whole(steps), whole(ends), whole(axes), whole(steps))
+
+
+def to_the_end(step: int) -> int:
+    """Return the end of a slice through the last entry, or with a negative step the first."""
+    limits = np.iinfo(np.int64)
+    return int(limits.max if step > 0 else limits.min)
