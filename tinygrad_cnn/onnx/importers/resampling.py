@@ -209,11 +209,16 @@ def _nearest(axis: ResizedAxis, center: Values, rounding: str) -> NDArray[np.int
 
 
 _ROUNDINGS: dict[str, Callable[[Values], Values]] = {
-    "round_prefer_floor": lambda center: np.ceil(center - 0.5),
-    "round_prefer_ceil": lambda center: np.floor(center + 0.5),
+    "round_prefer_floor": lambda center: np.ceil(center - 0.5 - _rounding_errors(center)),
+    "round_prefer_ceil": lambda center: np.floor(center + 0.5 + _rounding_errors(center)),
     "floor": np.floor,
     "ceil": np.ceil,
 }
+
+
+def _rounding_errors(center: Values) -> Values:
+    """Return how far off a center can be that is halfway between cells."""
+    return np.asarray(4 * np.spacing(np.maximum(np.abs(center), 1)))
 
 
 def _triangle(distance: Values) -> Values:
