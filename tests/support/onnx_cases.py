@@ -50,6 +50,11 @@ class Case:
     atol: float
 
     @property
+    def key(self) -> str:
+        """A name that no other case has."""
+        return f"{self.kind}/{self.name}"
+
+    @property
     def op_types(self) -> set[str]:
         """The operators in the graph and its subgraphs, with their domain if it has one."""
         return set(_op_types(self.model.graph))
@@ -116,10 +121,10 @@ class Outcome:
 
 @cache
 def outcomes() -> dict[str, Outcome]:
-    """Return the outcome of every case, by ``kind/name``."""
+    """Return the outcome of every case, by its key."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "case.onnx"
-        return {f"{case.kind}/{case.name}": outcome(case, path) for case in cases()}
+        return {case.key: outcome(case, path) for case in cases()}
 
 
 def outcome(case: Case, path: Path) -> Outcome:
@@ -226,7 +231,7 @@ def _print(patterns: list[str]) -> None:
                 counts[word] += 1
                 if not result.agrees:
                     message = " ".join(result.message.split())
-                    sys.stdout.write(f"{word} {case.kind}/{case.name}: {message[:300]}\n")
+                    sys.stdout.write(f"{word} {case.key}: {message[:300]}\n")
     sys.stdout.write(f"{counts}\n")
 
 

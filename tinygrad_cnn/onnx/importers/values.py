@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.variable import Array, array_of
+from tinygrad_cnn.core.variable import Array, Variable, array_of
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.operator import Operator
 
@@ -35,7 +35,7 @@ _DTYPES: dict[int, Any] = {
 
 def is_floating(x: Array) -> bool:
     """Return whether ops of the package compute with `x`; NumPy does with all other values."""
-    return x.dtype.char in "efd"
+    return isinstance(x, Variable) or x.dtype.char in "efd"
 
 
 def plain(x: Array) -> NDArray[Any]:
