@@ -24,6 +24,8 @@ def _(node: Operator, x: Any) -> Any:
 
 @importer("PRelu")
 def _(node: Operator, x: Any, slope: Any) -> Any:
+    if node.opset < 7 and slope.shape:  # one of each channel
+        slope = ops.reshape(slope, (-1, *(1,) * (len(x.shape) - 2)))
     return ops.where(np.asarray(array_of(x)) > 0, x, slope * x)
 
 
