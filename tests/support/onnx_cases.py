@@ -24,6 +24,9 @@ import onnx.numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 import tinygrad_cnn as tg
+from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.onnx.load import _declare_importers
+from tinygrad_cnn.onnx.operator import IMPORTERS
 
 KINDS = {
     "node": "single operators",
@@ -85,6 +88,12 @@ def not_supported() -> NotSupported:
     return NotSupported(table["onnx"], *parts)
 
 
+def importers() -> set[str]:
+    """Return the names of the operators that can be computed."""
+    _declare_importers()
+    return set(IMPORTERS)
+
+
 @cache
 def cases() -> list[Case]:
     """Return all test cases of the installed package ``onnx``."""
@@ -135,7 +144,7 @@ def outcome(case: Case, path: Path) -> Outcome:
         module.eval()
         for inputs, expected in case.data:
             with np.errstate(all="ignore"):  # a NaN may be what is expected
-                results = module(*inputs)
+                results = module(*map(_given, inputs))
             results = results if isinstance(results, tuple) else (results,)
             if len(results) != len(expected):
                 return Outcome(False, False, f"{len(results)} outputs for {len(expected)}")
@@ -153,7 +162,7 @@ def difference(result: Any, expected: Any, rtol: float, atol: float) -> str:
     """Return how a result differs from the expected array; "" if it agrees."""
     if isinstance(expected, list) or expected is None:
         return "a sequence or an optional value is expected"
-    result, expected = np.asarray(tg.core.variable.array_of(result)), np.asarray(expected)
+    result, expected = np.asarray(array_of(result)), np.asarray(expected)
     digits = {"float16": 10, "bfloat16": 7}.get(expected.dtype.name)
     if digits is not None:  # computed in float32; the standard's own steps are rounded
         expected, rtol = expected.astype(np.float32), max(rtol, 2.0 ** (2 - digits))
@@ -211,6 +220,12 @@ def _arrays(folder: Path, stem: str, values: Sequence[onnx.ValueInfoProto]) -> l
 def _value(value: Any) -> Any:
     """Return an array for a tensor of the standard; others unchanged."""
     return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+def _given(value: Any) -> Any:
+    """Return an input as a user gives it: NumPy itself has no bfloat16."""
+    is_bfloat16 = isinstance(value, np.ndarray) and value.dtype.name == "bfloat16"
+    return value.astype(np.float32) if is_bfloat16 else value
 
 
 def _array(content: bytes, kind: str) -> Any:
