@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -233,14 +234,16 @@ def avgpool1d(x: Array, **options: Any) -> Array:
 def reading(draw: Any, s: Any) -> Call:
     """Return a call of grid_sample, with points that are not at its kinks."""
     n, c, h, w = (draw(s.integers(1, most)) for most in (2, 2, 3, 3))
-    places = draw(s.distinct((n, 1, 2, 2)))  # multiples of 1/8
+    sizes = draw(s.sampled_from([(h, w), (h, w), (2, h, w)]))  # images or volumes
+    places = draw(s.distinct((n, *[1] * (len(sizes) - 1), 2, len(sizes))))  # multiples of 1/8
     grid = np.clip(places / 2, -2, 2) + 1 / 37
+    modes = ["bilinear", "bilinear", "nearest", *["bicubic"] * (len(sizes) == 2)]
     options = {
-        "mode": draw(s.sampled_from(["bilinear", "bilinear", "nearest"])),
+        "mode": draw(s.sampled_from(modes)),
         "padding_mode": draw(s.sampled_from(["zeros", "border", "reflection"])),
         "align_corners": draw(s.booleans()),
     }
-    x = draw(s.arrays((n, c, h, w)))
+    x = draw(s.arrays((n, c, *sizes)))
     if options["mode"] == "nearest":
         return (x,), {"grid": grid, **options}
     return (x, grid), options
@@ -248,43 +251,58 @@ def reading(draw: Any, s: Any) -> Call:
 
 def grid_sample(x: Array, grid: Array, mode: str, padding_mode: str, align_corners: bool) -> Array:
     """Return the image read point by point."""
+    sizes = x.shape[2:]
 
-    def place(u: float, size: int) -> float:
+    def moved(at: float, size: int) -> float:
         low, high = (0, size - 1) if align_corners else (-0.5, size - 0.5)
-        at = low + (u + 1) / 2 * (high - low)
         while padding_mode == "reflection" and high > low and not low <= at <= high:
             at = 2 * low - at if at < low else 2 * high - at
         return at if padding_mode == "zeros" else min(max(at, 0), size - 1)
 
-    def pixel(image: Array, i: int, j: int) -> Any:
-        inside = 0 <= i < image.shape[1] and 0 <= j < image.shape[2]
-        return image[:, i, j] if inside else 0.0
-
-    y = np.zeros((*x.shape[:2], *grid.shape[1:3]))
-    for n, i, j in np.ndindex(grid.shape[:3]):
-        column, row = place(grid[n, i, j, 0], x.shape[3]), place(grid[n, i, j, 1], x.shape[2])
+    def near(u: float, size: int) -> dict[int, float]:  # cells around a point, with weights
+        low, high = (0, size - 1) if align_corners else (-0.5, size - 0.5)
+        at = low + (u + 1) / 2 * (high - low)
+        if mode == "bicubic":
+            return {
+                cell: keys(abs(at - cell)) for cell in range(math.floor(at) - 1, math.floor(at) + 3)
+            }
+        at = moved(at, size)
         if mode == "nearest":
-            y[n, :, i, j] = pixel(x[n], round(row), round(column))
-            continue
-        up, left = math.floor(row), math.floor(column)
-        for a, b in np.ndindex(2, 2):
-            weight = (1 - abs(row - up - a)) * (1 - abs(column - left - b))
-            y[n, :, i, j] += weight * pixel(x[n], up + a, left + b)
+            return {round(at): 1.0}
+        return {cell: 1 - abs(at - cell) for cell in (math.floor(at), math.floor(at) + 1)}
+
+    def keys(d: float, a: float = -0.75) -> float:
+        if d <= 1:
+            return (a + 2) * d**3 - (a + 3) * d**2 + 1
+        return a * (d**3 - 5 * d**2 + 8 * d - 4)
+
+    y = np.zeros((*x.shape[:2], *grid.shape[1:-1]))
+    for n, *at in np.ndindex(grid.shape[:-1]):
+        point = grid[(n, *at)][::-1]
+        axes = [near(u, size) for u, size in zip(point, sizes, strict=True)]
+        for cells in product(*axes):
+            weight = math.prod(axis[cell] for axis, cell in zip(axes, cells, strict=True))
+            if mode == "bicubic":
+                cells = tuple(int(moved(i, m)) for i, m in zip(cells, sizes, strict=True))
+            if all(0 <= cell < size for cell, size in zip(cells, sizes, strict=True)):
+                y[(n, slice(None), *at)] += weight * x[(n, slice(None), *cells)]
     return y
 
 
 def mapping(draw: Any, s: Any) -> Call:
-    n, h, w = (draw(s.integers(1, 3)) for _ in range(3))
-    return (draw(s.arrays((n, 2, 3))),), {"size": (n, 5, h, w), "align_corners": draw(s.booleans())}
+    n, axes = draw(s.integers(1, 3)), draw(s.sampled_from([2, 2, 3]))
+    sizes = [draw(s.integers(1, 3)) for _ in range(axes)]
+    theta = draw(s.arrays((n, axes, axes + 1)))
+    return (theta,), {"size": (n, 5, *sizes), "align_corners": draw(s.booleans())}
 
 
 def affine_grid(theta: Array, size: Any, align_corners: bool) -> Array:
-    n, _, h, w = size
-    grid = np.zeros((n, h, w, 2))
-    for k, i, j in np.ndindex(n, h, w):
-        u, v = (
+    n, _, *sizes = size
+    grid = np.zeros((n, *sizes, len(sizes)))
+    for k, *cell in np.ndindex(n, *sizes):
+        point = [
             (2 * a / (m - 1) - 1 if m > 1 else 0.0) if align_corners else (2 * a + 1) / m - 1
-            for a, m in ((j, w), (i, h))
-        )
-        grid[k, i, j] = theta[k] @ np.array([u, v, 1.0])
+            for a, m in zip(cell[::-1], sizes[::-1], strict=True)
+        ]
+        grid[(k, *cell)] = theta[k] @ np.array([*point, 1.0])
     return grid

@@ -284,7 +284,13 @@ def _cubic(n: int, m: int, factor: float, align_corners: bool) -> Taps:
     """Return the four cells around each center, and Keys' weights."""
     center = _centers(n, m, factor, align_corners)
     left = np.floor(center)
-    t, a = center - left, _CUBIC
+    cells = left.astype(np.intp)[:, np.newaxis] + np.arange(-1, 3)
+    return np.clip(cells, 0, n - 1), np.stack(cubic_weights(center - left), 1)
+
+
+def cubic_weights(t: Array) -> list[Any]:
+    """Return Keys' weights of the four cells around a center, `t` right of the second one."""
+    a = _CUBIC
 
     def near(d: Any) -> Any:  # for a distance up to 1
         return ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
@@ -292,9 +298,7 @@ def _cubic(n: int, m: int, factor: float, align_corners: bool) -> Taps:
     def far(d: Any) -> Any:  # from 1 to 2
         return ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a
 
-    cells = left.astype(np.intp)[:, np.newaxis] + np.arange(-1, 3)
-    weights = [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
-    return np.clip(cells, 0, n - 1), np.stack(weights, 1)
+    return [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
 
 
 _TAPS: dict[str, Callable[[int, int, float, bool], Taps]] = {

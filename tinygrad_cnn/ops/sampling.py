@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,11 @@ from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine import arrays
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.arithmetic import where
-from tinygrad_cnn.ops.axes import expand_dims
+from tinygrad_cnn.ops.axes import expand_dims, moveaxis
 from tinygrad_cnn.ops.indexing import getitem, stack
 from tinygrad_cnn.ops.linear import matmul
 from tinygrad_cnn.ops.reduction import sum as sum_over
-from tinygrad_cnn.ops.resampling import weights_dtype
+from tinygrad_cnn.ops.resampling import cubic_weights, weights_dtype
 from tinygrad_cnn.ops.shape import reshape, shape_of, transpose
 from tinygrad_cnn.support.arguments import choice
 
@@ -33,12 +35,14 @@ def grid_sample(
     Parameters
     ----------
     x : Tensor or array_like
-        Images of shape (N, C, H, W).
+        Images of shape (N, C, H, W), or volumes of shape (N, C, D, H, W).
     grid : Tensor or array_like
         Points (horizontal, vertical) of shape (N, OH, OW, 2): −1 is the left or upper end of the
-        image, 1 the right or lower one.
-    mode : {"bilinear", "nearest"}
-        How to read between pixels. With ``"nearest"`` no gradient flows to `grid`.
+        image, 1 the right or lower one. For volumes, (horizontal, vertical, depth) of shape
+        (N, OD, OH, OW, 3).
+    mode : {"bilinear", "nearest", "bicubic"}
+        How to read between pixels; ``"bicubic"`` is for images. With ``"nearest"`` no gradient
+        flows to `grid`.
     padding_mode : {"zeros", "border", "reflection"}
         The values beyond the image: 0, those of the nearest pixel, or mirrored at the ends.
     align_corners : bool
@@ -47,7 +51,7 @@ def grid_sample(
     Returns
     -------
     Tensor
-        Of shape (N, C, OH, OW).
+        Of shape (N, C, OH, OW), or (N, C, OD, OH, OW).
 
     Raises
     ------
@@ -67,34 +71,35 @@ def grid_sample(
     array([[[[2.5, 3. ]]]], dtype=float32)
     """
     name, shape, points = "grid_sample", shape_of(x), shape_of(grid)
-    if len(shape) != 4 or 0 in shape[2:]:
-        raise ValueError(f"{name}: x has shape {shape}, expected (N, C, H, W)")
-    if len(points) != 4 or points[0] != shape[0] or points[3] != 2:
-        raise ValueError(f"{name}: grid has shape {points}, expected ({shape[0]}, OH, OW, 2)")
-    choice(name, "mode", mode, ("bilinear", "nearest"))
+    axes = len(shape) - 2
+    if axes not in (2, 3) or 0 in shape[2:]:
+        raise ValueError(f"{name}: x has shape {shape}, expected (N, C, H, W) or (N, C, D, H, W)")
+    if len(points) != axes + 2 or points[0] != shape[0] or points[-1] != axes:
+        wanted = ("OD, OH, OW, 3", "OH, OW, 2")[axes == 2]
+        raise ValueError(f"{name}: grid has shape {points}, expected ({shape[0]}, {wanted})")
+    choice(name, "mode", mode, ("bilinear", "nearest", *["bicubic"] * (axes == 2)))
     choice(name, "padding_mode", padding_mode, ("zeros", "border", "reflection"))
-    n, c, height, width = shape
-    column, row = (
-        _place(getitem(grid, (..., axis)), size, padding_mode, align_corners)
-        for axis, size in enumerate((width, height))
-    )
-    if mode == "nearest":
-        cells = [(np.rint(_value(row)), np.rint(_value(column)))]
-    else:
-        up, left = np.floor(_value(row)), np.floor(_value(column))
-        cells = [(up + i, left + j) for i in (0, 1) for j in (0, 1)]
+    n, c, *sizes = shape
+    cells = [
+        _cells(getitem(grid, (..., axes - 1 - k)), size, mode, padding_mode, align_corners)
+        for k, size in enumerate(sizes)
+    ]
+    index, seen, weights = [], [], []
+    for corner in product(*cells):  # one cell of each axis
+        at, visible, weight = np.arange(n).reshape(n, *[1] * axes), np.asarray(True), None
+        for (cell, share), size in zip(corner, sizes, strict=True):
+            at, visible = at * size + _inside(cell, size), visible & (cell >= 0) & (cell < size)
+            weight = share if weight is None else weight * share
+        index.append(at)
+        seen.append(visible)
+        weights.append(weight)
     # each pixel a row of C channels, read once for each point and each of the cells around it
-    pixels = reshape(transpose(x, (0, 2, 3, 1)), (n * height * width, c))
-    image = np.arange(n).reshape(n, 1, 1) * height
-    index = [(image + _inside(i, height)) * width + _inside(j, width) for i, j in cells]
-    seen = [(i >= 0) & (i < height) & (j >= 0) & (j < width) for i, j in cells]
+    pixels = reshape(moveaxis(x, 1, -1), (n * math.prod(sizes), c))
     zero = np.zeros((), np.asarray(array_of(x)).dtype)
     values = where(np.stack(seen)[..., np.newaxis], getitem(pixels, np.stack(index)), zero)
     if mode == "nearest":
-        return transpose(getitem(values, 0), (0, 3, 1, 2))
-    down, right = row - _as(up, row), column - _as(left, column)
-    corners = [a * b for a in (1.0 - down, down) for b in (1.0 - right, right)]
-    return transpose(sum_over(values * expand_dims(stack(corners), -1), 0), (0, 3, 1, 2))
+        return moveaxis(getitem(values, 0), -1, 1)
+    return moveaxis(sum_over(values * expand_dims(stack(weights), -1), 0), -1, 1)
 
 
 @composition(formula="the points of an image moved by θ")
@@ -104,16 +109,17 @@ def affine_grid(theta: Array, size: Shape, align_corners: bool = False) -> Array
     Parameters
     ----------
     theta : Tensor or array_like
-        The maps, of shape (N, 2, 3): a point (h, v) of the result is read at θ (h, v, 1)ᵀ.
-    size : (int, int, int, int)
-        Of the result: (N, C, H, W).
+        The maps, of shape (N, 2, 3): a point (h, v) of the result is read at θ (h, v, 1)ᵀ. Of
+        volumes, of shape (N, 3, 4), with points (h, v, d).
+    size : tuple of int
+        Of the result: (N, C, H, W) or (N, C, D, H, W).
     align_corners : bool
         As for `grid_sample`.
 
     Returns
     -------
     Tensor
-        Of shape (N, H, W, 2).
+        Of shape (N, H, W, 2) or (N, D, H, W, 3).
 
     Raises
     ------
@@ -129,17 +135,17 @@ def affine_grid(theta: Array, size: Shape, align_corners: bool = False) -> Array
     array([[[[3., 2., 1.]]]], dtype=float32)
     """
     name, shape = "affine_grid", shape_of(theta)
-    if len(shape) != 3 or shape[1:] != (2, 3):
-        raise ValueError(f"{name}: theta has shape {shape}, expected (N, 2, 3)")
-    if len(size) != 4 or size[0] != shape[0] or min(size[2:]) < 1:
-        raise ValueError(f"{name}: size is {tuple(size)}, expected ({shape[0]}, C, H, W)")
-    n, _, height, width = size
-    vertical, horizontal = np.meshgrid(
-        *(_points(m, align_corners) for m in (height, width)), indexing="ij"
-    )
-    points = np.stack([horizontal, vertical, np.ones((height, width))], -1).reshape(-1, 3)
+    if len(shape) != 3 or shape[1:] not in ((2, 3), (3, 4)):
+        raise ValueError(f"{name}: theta has shape {shape}, expected (N, 2, 3) or (N, 3, 4)")
+    axes = shape[1]
+    if len(size) != axes + 2 or size[0] != shape[0] or min(size[2:]) < 1:
+        wanted = ("D, H, W", "H, W")[axes == 2]
+        raise ValueError(f"{name}: size is {tuple(size)}, expected ({shape[0]}, C, {wanted})")
+    n, _, *sizes = size
+    places = np.meshgrid(*(_points(m, align_corners) for m in sizes), indexing="ij")
+    points = np.stack([*places[::-1], np.ones(sizes)], -1).reshape(-1, axes + 1)
     moved = matmul(points.astype(weights_dtype(theta)), transpose(theta, (0, 2, 1)))
-    return reshape(moved, (n, height, width, 2))
+    return reshape(moved, (n, *sizes, axes))
 
 
 def _points(m: int, align_corners: bool) -> arrays.Array:
@@ -149,24 +155,46 @@ def _points(m: int, align_corners: bool) -> arrays.Array:
     return (2.0 * np.arange(m) + 1.0) / m - 1.0
 
 
-def _place(points: Array, size: int, padding_mode: str, align_corners: bool) -> Array:
-    """Return points from −1 to 1 as places on an axis, those beyond it moved to it if asked."""
+def _cells(
+    points: Array, size: int, mode: str, padding_mode: str, align_corners: bool
+) -> list[tuple[arrays.Array, Any]]:
+    """Return the cells that points from −1 to 1 are read from along an axis, with weights."""
     if align_corners:
         place = (points + 1.0) * ((size - 1) / 2)
     else:
         place = (points + 1.0) * (size / 2) - 0.5
+    if mode == "bicubic":  # the border is made of cells, not of places
+        value = _value(place)
+        first = np.floor(value)
+        cells = [_moved(first + k, size, padding_mode, align_corners)[0] for k in range(-1, 3)]
+        return list(zip(cells, cubic_weights(place - _as(first, place)), strict=True))
+    if padding_mode != "zeros":
+        value, sign = _moved(_value(place), size, padding_mode, align_corners)
+        inside = (value > 0) & (value < size - 1)  # at the ends the derivative is 0, as in PyTorch
+        if padding_mode == "reflection":
+            moved = place * _as(sign, place)
+            place = moved + _as(value - _value(moved), place)
+        place = where(inside, place, _as(value, place))
+    if mode == "nearest":
+        return [(np.rint(_value(place)), None)]
+    first = np.floor(_value(place))
+    after = place - _as(first, place)
+    return [(first, 1.0 - after), (first + 1, after)]
+
+
+def _moved(
+    value: arrays.Array, size: int, padding_mode: str, align_corners: bool
+) -> tuple[arrays.Array, Any]:
+    """Return places moved to the axis, and where they move against the original, −1."""
+    sign = np.ones(())
     if padding_mode == "zeros":
-        return place
-    value = _value(place)
+        return value, sign
     if padding_mode == "reflection":
         low, span = (0.0, size - 1.0) if align_corners else (-0.5, float(size))
         turns, rest = np.divmod(np.abs(value - low), span) if span else (value * 0, value * 0)
-        mirrored = low + np.where(turns % 2 == 0, rest, span - rest)
         sign = np.sign(value - low) * np.where(turns % 2 == 0, 1.0, -1.0)
-        place = place * _as(sign, place) + _as(mirrored - sign * value, place)
-        value = mirrored
-    inside = (value > 0) & (value < size - 1)  # at the ends the derivative is 0, as in PyTorch
-    return where(inside, place, _as(np.clip(value, 0.0, size - 1.0), place))
+        value = low + np.where(turns % 2 == 0, rest, span - rest)
+    return np.clip(value, 0.0, size - 1.0), sign
 
 
 def _value(place: Array) -> arrays.Array:
