@@ -173,7 +173,7 @@ class Size:
     """A whole number that varies with the size of the input: ⌊ratio · Π lengths⌋ + offset.
 
     It refuses arithmetic and order, and equals no number, so that none of the captured run is
-    taken for that of every run.
+    taken for that of every run. Two are equal if they are so in all runs.
 
     Attributes
     ----------
@@ -185,10 +185,10 @@ class Size:
         The number in each run, the captured one first.
     """
 
-    factors: tuple[tuple[Operand, int], ...]
-    ratio: Fraction = Fraction(1)
-    offset: int = 0
-    values: tuple[int, ...] = field(default=(), compare=False)
+    factors: tuple[tuple[Operand, int], ...] = field(compare=False)
+    ratio: Fraction = field(default=Fraction(1), compare=False)
+    offset: int = field(default=0, compare=False)
+    values: tuple[int, ...] = ()
 
     __index__: Callable[..., int] = _refuse
     __int__ = __float__ = __bool__ = __neg__ = __abs__ = _refuse

@@ -303,13 +303,18 @@ def _drawn(
 
 
 def _like(array: NDArray[Any], shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
-    """Return an array with random entries of `array`; moved a little if those are all equal."""
+    """Return a random array within the range of `array`; floats above it if all are equal."""
     if not array.size:
         return np.zeros(shape, array.dtype)
-    entries = rng.choice(array.reshape(-1), size=shape)
-    if array.dtype.kind == "f" and (array == array.flat[0]).all():
-        entries = entries + rng.uniform(0, 1, shape)
-    return np.asarray(entries, array.dtype)
+    low, high = array.min(), array.max()
+    if array.dtype.kind in "iu":
+        return rng.integers(low, high, shape, array.dtype, endpoint=True)
+    if array.dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if low == high or not np.isfinite(high - low):
+        return np.asarray(np.nan_to_num(array.flat[0]) + rng.uniform(0, 1, shape), array.dtype)
+    one, other = (rng.choice(array.reshape(-1), size=shape) for _ in range(2))
+    return np.asarray(one + rng.random(shape) * (other - one), array.dtype)
 
 
 def _refuse_training(program: Program) -> None:

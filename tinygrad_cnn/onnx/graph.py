@@ -142,12 +142,17 @@ class Graph:
         self._base, self._first = "/" + "/".join([*parts, name]), len(self.nodes)
 
     def end(self, result: Any) -> Any:
-        """Give the node of the call's result the name of the call; return the new name."""
-        names = [result] if isinstance(result, str) else []
-        own = [node for node in self.nodes[self._first :] if list(node.output) == names]
-        if not own:
-            return result
-        return self.rename(result, self._unique(self._base))
+        """Give the node of the call's result the name of the call; return the new name.
+
+        A result that only copies another value is that value.
+        """
+        for node in reversed(self.nodes[self._first :]):
+            if list(node.output) == [result]:
+                if node.op_type != "Identity":
+                    return self.rename(result, self._unique(self._base))
+                self.nodes.remove(node)
+                return self.end(node.input[0])
+        return result
 
     def rename(self, old: str, new: str) -> str:
         """Rename a value that a node of the latest call computes, and its node."""
@@ -206,9 +211,8 @@ class Graph:
 
     def _size(self, size: Size) -> str:
         """Return a vector of one entry: a size that varies."""
-        key = (size.factors, size.ratio, size.offset)
-        if key in self._sizes:
-            return self._sizes[key]
+        if size in self._sizes:
+            return self._sizes[size]
         name = ""
         for operand, axis in size.factors:
             value = self.reference(operand).name
@@ -224,7 +228,7 @@ class Graph:
         ):
             if number != neutral:
                 name = self.node(op_type, name, np.array([number], np.int64))
-        self._sizes[key] = name
+        self._sizes[size] = name
         return name
 
     def _unique(self, name: str) -> str:

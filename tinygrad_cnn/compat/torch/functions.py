@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.compat.torch.table import sizes_of
 from tinygrad_cnn.compat.torch.tensor import Tensor, wrapped
+from tinygrad_cnn.core.observer import announce
 from tinygrad_cnn.core.variable import array_of
 
 
@@ -123,8 +124,8 @@ def _extreme(name: str, input: Any, dim: Any, keepdim: bool, other: Any) -> Any:
         return maximum(input, other) if name == "max" else minimum(input, other)
     if dim is None:
         return amax(input) if name == "max" else amin(input)
-    chosen = np.expand_dims(getattr(np, f"arg{name}")(array_of(input), axis=dim), dim)
-    found = along(input, dim, chosen)
+    choose = ops.argmax if name == "max" else ops.argmin
+    found = along(input, dim, choose(input, dim, True))
     return found if keepdim else ValuesAndIndices(*(ops.squeeze(v, dim) for v in found))
 
 
@@ -224,9 +225,18 @@ def cumprod(input: Any, dim: int) -> Any:
 def along(input: Any, dim: int, index: Any) -> ValuesAndIndices:
     """Return the values at `index` along an axis, and the index as a Tensor."""
     index = np.asarray(array_of(index))
+    values = wrapped(ops.getitem(input, _grid(index, dim)))
+    others = np.delete(input.shape, dim), np.delete(index.shape, dim)
+    if np.array_equal(*others):  # else a length of 1 is the first entry here, and repeated there
+        announce("take_along_axis", {"x": input, "indices": index, "axis": dim}, values)
+    return ValuesAndIndices(values, Tensor._of(index))
+
+
+def _grid(index: Any, dim: int) -> tuple[Any, ...]:
+    """Return the index of the entries that are at `index` along an axis."""
     grid: list[Any] = list(np.ogrid[tuple(map(slice, index.shape))])
     grid[dim] = index
-    return ValuesAndIndices(wrapped(ops.getitem(input, tuple(grid))), Tensor._of(index))
+    return tuple(grid)
 
 
 def gather(input: Any, dim: int, index: Any) -> Any:
@@ -238,41 +248,32 @@ def sort(
     input: Any, dim: int = -1, descending: bool = False, stable: bool = False
 ) -> ValuesAndIndices:
     """Return the sorted values along `dim`, and their indices."""
-    return along(input, dim, _order(input, dim, descending))
+    return along(input, dim, ops.argsort(input, dim, descending))
 
 
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """Return the indices that sort along `dim`."""
-    return Tensor._of(_order(input, dim, descending))
+    return Tensor._of(ops.argsort(input, dim, descending))
 
 
 def topk(
     input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> ValuesAndIndices:
     """Return the k largest values along `dim`, and their indices."""
-    order = _order(input, dim, largest)
-    if k > order.shape[dim]:
-        raise RuntimeError(f"topk: k is {k}, but axis {dim} has {order.shape[dim]} values")
-    return along(input, dim, np.take(order, range(k), axis=dim))
-
-
-def _order(input: Any, dim: int, descending: bool) -> Any:
-    values = array_of(input)
-    if not descending:
-        return np.argsort(values, axis=dim, kind="stable")
-    order = np.argsort(np.flip(values, dim), axis=dim, kind="stable")
-    return np.flip(values.shape[dim] - 1 - order, dim)  # equal values keep their order
+    if k > input.shape[dim]:
+        raise RuntimeError(f"topk: k is {k}, but axis {dim} has {input.shape[dim]} values")
+    values, indices = ops.topk(input, k, dim, largest)
+    return ValuesAndIndices(wrapped(values), Tensor._of(indices))
 
 
 def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Any:
     """Return `input` with `src`, a Tensor or number, written at `index` along `dim`."""
     src = value if src is None else src
     index = np.asarray(array_of(index))
-    grid: list[Any] = list(np.ogrid[tuple(map(slice, index.shape))])
-    grid[dim] = index
     source = src if np.ndim(array_of(src)) == 0 else src[tuple(map(slice, index.shape))]
     result = wrapped(ops.astype(input, input.dtype))
-    result[tuple(grid)] = source
+    result[_grid(index, dim)] = source
+    announce("scatter", {"x": input, "indices": index, "values": source, "axis": dim}, result)
     return result
 
 

@@ -17,3 +17,12 @@ def _(
     scale = np.ones(mean.shape, mean.dtype) if weight is None else weight
     shift = np.zeros(mean.shape, mean.dtype) if bias is None else bias
     return graph.node("BatchNormalization", x, scale, shift, mean, variance, epsilon=eps)
+
+
+@exporter("scatter")
+def _(graph: Graph, x: Reference, indices: Reference, values: Any, axis: int) -> Any:
+    if not isinstance(values, Reference):
+        values = graph.node(
+            "Expand", np.array(values, x.dtype), graph.integers(list(indices.shape))
+        )
+    return graph.node("ScatterElements", x, indices, values, axis=axis)
