@@ -138,7 +138,7 @@ def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
     """Return the k-th smallest value along `dim`, from 1 on, and its index."""
-    found = along(input, dim, np.take(_order(input, dim, False), [k - 1], axis=dim))
+    found = along(input, dim, np.take(ops.argsort(input, dim), [k - 1], axis=dim))
     return found if keepdim else ValuesAndIndices(*(ops.squeeze(v, dim) for v in found))
 
 
