@@ -51,7 +51,7 @@ class Given:
     """
 
     def __init__(self, torch: Any, name: str) -> None:
-        self.torch = torch
+        self.torch, self.name = torch, name
         self.rng = generator(name)
         self.models: dict[str, Any] = {}
         self.kept: dict[str, Array] = {}
@@ -161,11 +161,15 @@ def ported(text: str) -> str:
 
 def run(name: str, text: str, torch: Any) -> dict[str, Array]:
     """Run a program, and return what it recorded."""
-    module = types.ModuleType(name)
-    exec(compile(text, str(FOLDER / f"{name}.py"), "exec"), module.__dict__)
-    given = Given(torch, name)
+    return run_with(Given(torch, name), text).end()
+
+
+def run_with(given: Given, text: str) -> Given:
+    """Run a program with what it is given, and return this."""
+    module = types.ModuleType(given.name)
+    exec(compile(text, str(FOLDER / f"{given.name}.py"), "exec"), module.__dict__)
     module.__dict__["run"](given)
-    return given.end()
+    return given
 
 
 def summary(name: str, value: Array) -> list[float]:

@@ -33,11 +33,6 @@ Dynamic = Mapping[str, Mapping[int, str]]
 
 CHECKED = 1_000_000  # values that the slow evaluator of the package onnx computes in a second
 FIXED = (int, float, str, type(None))  # arguments of the model that are no inputs of the file
-TRAINING_ONLY = {
-    "batch_norm": "normalizes by the statistics of the batch",
-    "dropout": "drops random values",
-    "rank_average": "averages over the ranks of a training",
-}
 
 
 def export(
@@ -113,13 +108,15 @@ def export(
     with needs_extra("onnx", "onnx.export"):
         import_module("onnx")
     import_module("tinygrad_cnn.onnx.exporters")
-    import_module("tinygrad_cnn.onnx.exporters.inference")
     if not isinstance(opset, int) or not OPSET <= opset <= 22:
         raise ValueError(f"export: opset is {opset!r}, expected {OPSET} to 22")
     call, inputs = _inputs(model, example, input_names)
     axes = _axes(inputs, dynamic)
     owner = _owner(model)
     with _evaluated(owner):
+        if isinstance(owner, Module) and any(module._unsized for module in owner.modules()):
+            with no_grad():
+                call(*inputs.values())  # determines the shapes of the parameters
         try:
             program = _program(owner, call, inputs, axes)
             written = GraphWriter(program, axes, opset).written(output_names, metadata)
@@ -165,7 +162,13 @@ def _inputs(
     inputs = {}
     for name, value in zip(chosen, values, strict=True):
         if not isinstance(value, Variable):
-            value = kind._of(np.asarray(value))
+            try:
+                value = kind._of(value) if isinstance(value, np.ndarray) else kind(value)
+            except TypeError:
+                came = type(value).__name__
+                raise TypeError(
+                    f"export: the example of {name} is a {came}, expected a Tensor or an array"
+                ) from None
         if value.dtype.kind not in "fiub":
             raise TypeError(f"export: the example of {name} holds {value.dtype}, expected numbers")
         inputs[name] = value
@@ -191,9 +194,7 @@ def _kind(model: Any) -> type[Tensor]:
         for _, tensor in model._named_tensors():
             if tensor._tensor is not Tensor:
                 return tensor._tensor
-        if type(model).__module__.startswith("tinygrad_cnn.compat") or any(
-            base.__module__.startswith("tinygrad_cnn.compat") for base in type(model).__mro__
-        ):
+        if any(base.__module__.startswith("tinygrad_cnn.compat") for base in type(model).__mro__):
             from tinygrad_cnn.compat.torch.tensor import Tensor as Compatible
 
             return Compatible
@@ -263,7 +264,7 @@ def _program(
                 f"export: the model refuses an input with {shown}: {error}; leave that axis out of "
                 "dynamic"
             ) from error
-        _refuse_training(program)
+        _refuse(program)
         programs.append(program)
     return folded(compared(programs))
 
@@ -322,15 +323,14 @@ def _like(array: NDArray[Any], shape: tuple[int, ...], rng: np.random.Generator)
     return np.asarray(one + rng.random(shape) * (other - one), array.dtype)
 
 
-def _refuse_training(program: Program) -> None:
-    found = [call for call in program.calls if call.name in TRAINING_ONLY]
-    found = [call for call in found if call.name != "dropout" or call.arguments["p"] > 0]
+def _refuse(program: Program) -> None:
+    """Raise OnnxError if ops are called that no file can contain, such as those of training."""
+    from tinygrad_cnn.onnx.exporters import REFUSED
+
+    found = dict.fromkeys(f"{call.place}: {REFUSED[call.name]}" for call in program.calls
+                          if call.name in REFUSED)  # fmt: skip
     if found:
-        shown = "; ".join(dict.fromkeys(f"{c.place} {TRAINING_ONLY[c.name]}" for c in found))
-        raise OnnxError(
-            f"export: ops for training only: {shown}. A file is for predictions: call them only in "
-            "train mode (self.training)"
-        )
+        raise OnnxError(f"export: {'; '.join(found)}")
 
 
 # --- the check -----------------------------------------------------------------------------------

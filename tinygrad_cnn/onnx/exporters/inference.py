@@ -1,4 +1,4 @@
-"""Exporter of batch normalization by running statistics, which layers compute by several ops."""
+"""Exporters of what layers and `compat.torch` compute by several ops, and files by one node."""
 
 from __future__ import annotations
 
