@@ -212,6 +212,11 @@ GRADIENTS: dict[str, tuple[str, list[tuple[int, ...]], dict[str, Any]]] = {
         [(3, 2, 2), (1, 12, 2), (1, 12, 3), (1, 24)],
         {"direction": "reverse"},
     ),
+    "moved windows": (
+        "DeformConv",
+        [(1, 2, 4, 4), (2, 1, 2, 2), (1, 16, 3, 3), (2,), (1, 8, 3, 3)],
+        {"group": 2, "offset_group": 2},
+    ),
     "attention": ("Attention", [(2, 2, 3, 4), (2, 1, 3, 4), (2, 1, 3, 5)], {"is_causal": 1}),
 }
 """By name: an operator, the shapes of its inputs and its attributes."""

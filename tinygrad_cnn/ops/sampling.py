@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -79,27 +80,11 @@ def grid_sample(
         raise ValueError(f"{name}: grid has shape {points}, expected ({shape[0]}, {wanted})")
     choice(name, "mode", mode, ("bilinear", "nearest", *["bicubic"] * (axes == 2)))
     choice(name, "padding_mode", padding_mode, ("zeros", "border", "reflection"))
-    n, c, *sizes = shape
     cells = [
         _cells(getitem(grid, (..., axes - 1 - k)), size, mode, padding_mode, align_corners)
-        for k, size in enumerate(sizes)
+        for k, size in enumerate(shape[2:])
     ]
-    index, seen, weights = [], [], []
-    for corner in product(*cells):  # one cell of each axis
-        at, visible, weight = np.arange(n).reshape(n, *[1] * axes), np.asarray(True), None
-        for (cell, share), size in zip(corner, sizes, strict=True):
-            at, visible = at * size + _inside(cell, size), visible & (cell >= 0) & (cell < size)
-            weight = share if weight is None else weight * share
-        index.append(at)
-        seen.append(visible)
-        weights.append(weight)
-    # each pixel a row of C channels, read once for each point and each of the cells around it
-    pixels = reshape(moveaxis(x, 1, -1), (n * math.prod(sizes), c))
-    zero = np.zeros((), np.asarray(array_of(x)).dtype)
-    values = where(np.stack(seen)[..., np.newaxis], getitem(pixels, np.stack(index)), zero)
-    if mode == "nearest":
-        return moveaxis(getitem(values, 0), -1, 1)
-    return moveaxis(sum_over(values * expand_dims(stack(weights), -1), 0), -1, 1)
+    return read_cells(x, cells)
 
 
 @composition(formula="the points of an image moved by θ")
@@ -148,6 +133,43 @@ def affine_grid(theta: Array, size: Shape, align_corners: bool = False) -> Array
     return reshape(moved, (n, *sizes, axes))
 
 
+def read_cells(x: Array, cells: Sequence[Sequence[tuple[arrays.Array, Any]]]) -> Array:
+    """Return weighted sums of cells of images or volumes; those outside count as 0.
+
+    Parameters
+    ----------
+    x : array or Tensor
+        Of shape (N, C, ...).
+    cells : sequence
+        For each axis the cells, as whole numbers of shape (N, ...), and their weights; of a single
+        cell, None.
+    """
+    n, c, *sizes = shape_of(x)
+    index, seen, weights = [], [], []
+    for corner in product(*cells):  # one cell of each axis
+        at, visible, weight = np.arange(n).reshape(n, *[1] * len(sizes)), np.asarray(True), None
+        for (cell, share), size in zip(corner, sizes, strict=True):
+            at, visible = at * size + _inside(cell, size), visible & (cell >= 0) & (cell < size)
+            weight = share if weight is None else weight * share
+        index.append(at)
+        seen.append(visible)
+        weights.append(weight)
+    # each pixel a row of C channels, read once for each point and each of the cells around it
+    pixels = reshape(moveaxis(x, 1, -1), (n * math.prod(sizes), c))
+    zero = np.zeros((), np.asarray(array_of(x)).dtype)
+    values = where(np.stack(seen)[..., np.newaxis], getitem(pixels, np.stack(index)), zero)
+    if weights[0] is None:
+        return moveaxis(getitem(values, 0), -1, 1)
+    return moveaxis(sum_over(values * expand_dims(stack(weights), -1), 0), -1, 1)
+
+
+def linear_cells(place: Array) -> list[tuple[arrays.Array, Array]]:
+    """Return the two cells beside each place on an axis, with weights."""
+    first = np.floor(_value(place))
+    after = place - _as(first, place)
+    return [(first, 1.0 - after), (first + 1, after)]
+
+
 def _points(m: int, align_corners: bool) -> arrays.Array:
     """Return the centers of m cells from −1 to 1."""
     if align_corners:
@@ -177,9 +199,7 @@ def _cells(
         place = where(inside, place, _as(value, place))
     if mode == "nearest":
         return [(np.rint(_value(place)), None)]
-    first = np.floor(_value(place))
-    after = place - _as(first, place)
-    return [(first, 1.0 - after), (first + 1, after)]
+    return linear_cells(place)
 
 
 def _moved(
