@@ -10,10 +10,11 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+from tinygrad_cnn.onnx.assembly import Parts, without_identities
 from tinygrad_cnn.onnx.calls import GraphReader, in_order, needed, opsets
 from tinygrad_cnn.onnx.errors import OnnxError, named
 from tinygrad_cnn.onnx.folding import Folding
-from tinygrad_cnn.onnx.module import OnnxModule, module_of
+from tinygrad_cnn.onnx.module import OnnxModule
 from tinygrad_cnn.onnx.operator import IMPORTERS
 from tinygrad_cnn.onnx.reading import input_of, of_zeros, read_model, with_shapes
 from tinygrad_cnn.onnx.tensors import TensorReader
@@ -98,20 +99,25 @@ def _loaded(proto: Any, folder: Path | None, shapes: Mapping[str, Any]) -> OnnxM
     if len(set(given)) < len(given) or "" in given:
         raise OnnxError(f"the inputs are named {', '.join(map(repr, given))}: each needs its own")
     with_shapes(inputs, shapes)
-    body.calls = needed(in_order(body.calls, {*given, *body.constants}), body.outputs)
+    calls = needed(in_order(body.calls, {*given, *body.constants}), body.outputs)
+    body.calls, outputs = without_identities(
+        calls, dict(zip(body.outputs, body.outputs, strict=True))
+    )
+    body.outputs = list(outputs.values())
     parameters, buffers = weights(body)
-    kept = {name: body.constants[name] for name in [*parameters, *buffers]}
+    kept = parameters | buffers
     folding = Folding({n: a for n, a in body.constants.items() if n not in kept}, kept)
     zeros = {each.name: of_zeros(each) for each in inputs}
     folding.samples = {name: array for name, array in zeros.items() if array is not None}
     refused = folding.run(body)
     if refused:
         raise OnnxError("these operators cannot be loaded: " + "; ".join(refused))
-    calls = needed(folding.calls, body.outputs)
-    computed = {name for call in calls for name in call.outputs} | set(given)
-    missing = [n for n in body.outputs if n not in computed | kept.keys() | folding.known.keys()]
-    if missing or not body.outputs:
+    calls, outputs = without_identities(needed(folding.calls, body.outputs), outputs)
+    known = {*given, *kept, *folding.known, *(name for call in calls for name in call.outputs)}
+    missing = [output for output, name in outputs.items() if name not in known]
+    if missing or not outputs:
         raise OnnxError(f"nothing computes the outputs {', '.join(map(repr, missing))}" if missing
                         else "the graph has no outputs")  # fmt: skip
-    constants = folding.known | kept
-    return module_of(calls, constants, parameters, buffers, inputs, body.outputs, version).eval()
+    return (
+        Parts(calls, folding.known, parameters, buffers, inputs, outputs, version).module().eval()
+    )

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_cnn.core.recording import Recording, entered, recording
-from tinygrad_cnn.core.tensor import Parameter, Tensor
+from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.onnx.calls import NodeCall
 from tinygrad_cnn.onnx.errors import OnnxError, explained
 from tinygrad_cnn.onnx.operator import IMPORTERS, Operator
-from tinygrad_cnn.onnx.part import OnnxPart, kind_of, path_of
+from tinygrad_cnn.onnx.part import OnnxPart
 from tinygrad_cnn.onnx.reading import InputInfo
 
-__all__ = ["OnnxModule"]
+__all__ = ["OnnxModule", "OnnxStep"]
+
+_FEW = 8  # elements of a constant that a listing shows
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class OnnxModule(OnnxPart):
                     del values[name]
         finally:
             recording.set(outside)
-        results = tuple(_output(values[name]) for name in self.outputs)
+        results = tuple(_output(values[name]) for name in self._results)
         return results if len(results) > 1 else results[0]
 
     def _bound(self, inputs: Sequence[Any], named: dict[str, Any]) -> dict[str, Any]:
@@ -149,8 +149,10 @@ class OnnxModule(OnnxPart):
     def _lines(self) -> Iterator[str]:
         for each in self.inputs:
             yield f"{each.name}: {each}"
-        shown = {name: f"{name} {array.shape}" if array.ndim else repr(array.item())
-                 for name, array in self._constants.items()}  # fmt: skip
+        shown = {
+            name: str(array.tolist()) if array.size <= _FEW else f"{name} {array.shape}"
+            for name, array in self._constants.items()
+        }
         shown |= {name: f"{name} {part._contents[key].shape}" for name, part, key in self._held}
         for step in self._steps:
             operator = step.operators[0]
@@ -158,68 +160,7 @@ class OnnxModule(OnnxPart):
             options = [f"{key}={_short(value)}" for key, value in operator.attributes.items()]
             outputs = ", ".join(name or "_" for name in step.outputs)
             yield f"{outputs} = {operator.op_type}({', '.join([*inputs, *options])})"
-        yield f"return {', '.join(self.outputs)}"
-
-
-def module_of(
-    calls: Sequence[NodeCall],
-    constants: dict[str, NDArray[Any]],
-    parameters: Sequence[str],
-    buffers: Sequence[str],
-    inputs: Sequence[InputInfo],
-    outputs: Sequence[str],
-    opset: int,
-) -> OnnxModule:
-    """Return the module of folded calls."""
-    module = OnnxModule()
-    names = {*parameters, *buffers}
-    held = []
-    for name in [*parameters, *buffers]:
-        kind = Parameter if name in parameters else Tensor
-        tensor = kind(constants[name], name=name)
-        held.append((name, *module._put(name, tensor, names)))
-    used = {name for call in calls for name in call.inputs} | set(outputs)
-    module._constants = {n: a for n, a in constants.items() if n in used and n not in names}
-    module._held = [each for each in held if each[0] in used]
-    module._steps = _steps(module, calls, names, set(outputs))
-    module.inputs, module.outputs, module.opset = tuple(inputs), tuple(outputs), opset
-    if len(inputs) == 1 and inputs[0].shape and not isinstance(inputs[0].shape[0], int):
-        sizes = inputs[0].shape[1:]
-        if all(isinstance(size, int) for size in sizes):
-            module.input_shape = sizes
-    return module
-
-
-def _steps(
-    module: OnnxModule, calls: Sequence[NodeCall], names: set[str], outputs: set[str]
-) -> list[OnnxStep]:
-    steps, parts = [], {id(module)}
-    later = set(outputs)
-    final: list[tuple[str, ...]] = []
-    for call in reversed(calls):
-        mine = {*filter(None, (*call.inputs, *call.outputs))}
-        final.append(tuple(mine - later))
-        later |= mine
-    for number, (call, last) in enumerate(zip(calls, reversed(final), strict=True)):
-        operator = call.operator
-        path = _path(call, names, number)
-        part = module._at(path, names)
-        if id(part) not in parts:
-            parts.add(id(part))
-            if not any(isinstance(value, OnnxPart) for value in part._contents.values()):
-                part.__class__ = kind_of(operator.op_type.rpartition("::")[2])
-        both = operator, replace(operator, training=True)
-        steps.append(OnnxStep(both, call.inputs, call.outputs, part, path, last))
-    return steps
-
-
-def _path(call: NodeCall, names: set[str], number: int) -> str:
-    """Return the name of the part for a call: that of its parameters, or in its own name."""
-    owners = {name.rpartition(".")[0] for name in call.inputs if name in names}
-    if len(owners) == 1 and (owner := owners.pop()):
-        return owner
-    name = call.operator.name
-    return path_of(name) if name not in call.outputs else f"{call.operator.op_type}_{number}"
+        yield f"return {', '.join(shown.get(name, name) for name in self._results)}"
 
 
 def _output(value: Any) -> Any:

@@ -73,14 +73,15 @@ class OnnxPart(Module):
             part._registered = {**part._registered, key: True}
         return part, key
 
-    def _at(self, path: str, names: set[str]) -> OnnxPart:
-        """Return the part at a path, or at a similar one where that is the name of a tensor."""
-        while any(".".join(path.split(".")[: i + 1]) in names for i in range(path.count(".") + 1)):
-            path = path.replace(".", "_") + "_"
+    def _at(self, path: str, names: set[str]) -> tuple[OnnxPart, str]:
+        """Return the part at a path and the path; a similar one if that is a tensor's."""
+        pieces = [piece for piece in path.split(".", _DEEPEST) if piece]
+        while any(".".join(pieces[: i + 1]) in names for i in range(len(pieces))):
+            pieces = ["_".join(pieces) + "_"]
         part = self
-        for piece in path.split(".", _DEEPEST) if path else []:
+        for piece in pieces:
             part = part._inner(piece)
-        return part
+        return part, ".".join(pieces)
 
     def _inner(self, name: str) -> OnnxPart:
         found = self._contents.get(name)

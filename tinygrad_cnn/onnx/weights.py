@@ -7,10 +7,15 @@ limit or another setting stay constants; tables here say at which inputs of an o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
 
 from tinygrad_cnn.onnx.calls import Body, NodeCall
 
 __all__ = ["SETTINGS", "weights"]
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 SETTINGS: dict[str, Sequence[int]] = {
     "AffineGrid": [1], "CenterCropPad": [1], "Clip": [1, 2], "Compress": [1],
@@ -48,19 +53,22 @@ _STATISTICS: dict[str, Sequence[int]] = {"BatchNormalization": [3, 4]}
 _FLOATS = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
-def weights(body: Body) -> tuple[list[str], list[str]]:
-    """Return the names of the parameters and of the buffers among the constants of a graph."""
+def weights(body: Body) -> tuple[Arrays, Arrays]:
+    """Return the parameters and the buffers among the constants of a graph, by name."""
     reached = _reached(body)
     weighted, buffers = (_at(body, table) for table in (_WEIGHTED, _STATISTICS))
-    parameters = []
+    parameters: Arrays = {}
     for name, array in body.constants.items():
         if array.dtype.kind != "f" or name not in reached or name in buffers:
             continue
         is_large = array.size > 1 if name in body.from_nodes else array.ndim > 0
         if is_large or name in weighted:
-            parameters.append(name)
-    floats = {name for name, array in body.constants.items() if array.dtype.kind == "f"}
-    return parameters, [name for name in buffers if name in floats]
+            parameters[name] = array
+    return parameters, {
+        name: array
+        for name, array in body.constants.items()
+        if name in buffers and array.dtype.kind == "f"
+    }
 
 
 def _reached(body: Body) -> set[str]:

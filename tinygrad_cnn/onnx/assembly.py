@@ -1,0 +1,125 @@
+"""Making a module of folded calls: parts, parameters and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.tensor import Parameter, Tensor
+from tinygrad_cnn.onnx.calls import NodeCall
+from tinygrad_cnn.onnx.module import OnnxModule, OnnxStep
+from tinygrad_cnn.onnx.part import OnnxPart, kind_of, path_of
+from tinygrad_cnn.onnx.reading import InputInfo
+
+__all__ = ["Parts", "without_identities"]
+
+_WHOLE = {"ArgMax", "ArgMin", "NonZero", "Shape", "Size"}
+_NOT_WHOLE = {"Cast", "CastLike", "DequantizeLinear", "Range", "Reciprocal"}
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a module is made of.
+
+    Attributes
+    ----------
+    calls : list of NodeCall
+    constants, parameters, buffers : dict of str to ndarray
+    inputs : list of InputInfo
+    outputs : mapping of str to str
+        The names of the outputs, each with the name of its value.
+    opset : int
+    """
+
+    calls: Sequence[NodeCall]
+    constants: Mapping[str, NDArray[Any]]
+    parameters: Mapping[str, NDArray[Any]]
+    buffers: Mapping[str, NDArray[Any]]
+    inputs: Sequence[InputInfo]
+    outputs: Mapping[str, str]
+    opset: int
+
+    def module(self) -> OnnxModule:
+        """Return the module."""
+        module = OnnxModule()
+        names = {*self.parameters, *self.buffers}
+        module._steps = self._steps(module, names)
+        module._held = []
+        for kind, arrays in ((Parameter, self.parameters), (Tensor, self.buffers)):
+            for name, array in arrays.items():
+                tensor = kind(array, name=name.rpartition(".")[2])
+                module._held.append((name, *module._put(name, tensor, names)))
+        for step in module._steps:
+            if not any(isinstance(value, OnnxPart) for value in step.part._contents.values()):
+                operator = step.operators[0].op_type.rpartition("::")[2]
+                if type(step.part) is OnnxPart:
+                    step.part.__class__ = kind_of(operator)
+        used = {name for call in self.calls for name in call.inputs} | set(self.outputs.values())
+        module._constants = {name: a for name, a in self.constants.items() if name in used}
+        module.inputs, module.opset = tuple(self.inputs), self.opset
+        module.outputs, module._results = tuple(self.outputs), tuple(self.outputs.values())
+        shapes = [each.shape for each in self.inputs if each.shape]
+        if len(self.inputs) == 1 and shapes and not isinstance(shapes[0][0], int):
+            sizes = shapes[0][1:]
+            if all(isinstance(size, int) for size in sizes):
+                module.input_shape = sizes
+        return module
+
+    def _steps(self, module: OnnxModule, names: set[str]) -> list[OnnxStep]:
+        steps: list[OnnxStep] = []
+        final: list[tuple[str, ...]] = []
+        later = set(self.outputs.values())
+        for call in reversed(self.calls):
+            mine = {*filter(None, (*call.inputs, *call.outputs))}
+            final.append(tuple(mine - later))
+            later |= mine
+        whole = {name for name, array in self.constants.items() if array.dtype.kind in "iub"}
+        whole |= {each.name for each in self.inputs if each.dtype.kind in "iub"}
+        for number, (call, last) in enumerate(zip(self.calls, reversed(final), strict=True)):
+            if _is_whole(call, whole):  # only NumPy computes there
+                whole.update(call.outputs)
+                path = ""
+            else:
+                path = _path(call, names, number)
+            part, path = module._at(path, names)
+            both = call.operator, replace(call.operator, training=True)
+            steps.append(OnnxStep(both, call.inputs, call.outputs, part, path, last))
+        return steps
+
+
+def _is_whole(call: NodeCall, whole: set[str]) -> bool:
+    """Return whether the results are surely integers or bools."""
+    op_type = call.operator.op_type
+    if op_type in ("Cast", "ConstantOfShape"):
+        return False
+    return op_type in _WHOLE or (
+        op_type not in _NOT_WHOLE and whole.issuperset(filter(None, call.inputs))
+    )
+
+
+def _path(call: NodeCall, names: set[str], number: int) -> str:
+    """Return the name of the part for a call: that of its parameters, or in its own name."""
+    owners = {name.rpartition(".")[0] for name in call.inputs if name in names}
+    if len(owners) == 1 and (owner := owners.pop()):
+        return owner
+    name = call.operator.name
+    return path_of(name) if name not in call.outputs else f"{call.operator.op_type}_{number}"
+
+
+def without_identities(
+    calls: Sequence[NodeCall], outputs: Mapping[str, str]
+) -> tuple[list[NodeCall], dict[str, str]]:
+    """Return the calls without those that return their input, and the values of the outputs."""
+    names: dict[str, str] = {}
+    kept = []
+    for call in calls:
+        if not names.keys().isdisjoint(call.reads()):
+            call = call.renamed(names)
+        if call.operator.op_type == "Identity" and len(call.inputs) == len(call.outputs) == 1:
+            names[call.outputs[0]] = call.inputs[0]
+        else:
+            kept.append(call)
+    return kept, {output: names.get(name, name) for output, name in outputs.items()}
