@@ -106,7 +106,9 @@ def _path(call: NodeCall, names: set[str], number: int) -> str:
     if len(owners) == 1 and (owner := owners.pop()):
         return owner
     name = call.operator.name
-    return path_of(name) if name not in call.outputs else f"{call.operator.op_type}_{number}"
+    if "/" in name or name not in call.outputs:  # a name, not that of a value instead
+        return path_of(name)
+    return f"{call.operator.op_type}_{number}"
 
 
 def without_identities(

@@ -173,4 +173,6 @@ def _output(value: Any) -> Any:
 def _short(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"array {value.shape}"
-    return repr(tuple(value) if isinstance(value, list) else value)
+    if isinstance(value, list):
+        return f"({', '.join(map(_short, value))})"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)

@@ -22,6 +22,28 @@ from tinygrad_cnn.ops.ranks import Ranks
 from tinygrad_cnn.support.arguments import flag, number, share, whole, wholes
 
 
+def by_running_statistics(
+    x: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float
+) -> Tensor:
+    """Return `x` normalized by the running statistics: one factor and one term a channel."""
+    given: list[Any] = [mean, variance, weight, bias]
+    is_on = recording.get().on
+    is_wanted = any(getattr(v, "requires_grad", False) for v in given)
+    values = given if is_on and is_wanted else [array_of(v) for v in given]  # NumPy: a tenth of it
+    center, spread, factor, term = values
+    deviation = ops.sqrt(spread + eps)
+    scale = 1.0 / deviation if factor is None else factor / deviation
+    moved = center * scale
+    shift = -moved if term is None else term - moved
+    channels = (1, -1) + (1,) * (np.ndim(array_of(x)) - 2)
+    y: Any = ops.multiply_add(x, scale.reshape(channels), shift.reshape(channels))
+    y = y if isinstance(y, Tensor) else Tensor._of(y)
+    y._unrecorded = y._unrecorded or (is_wanted and not is_on)
+    if recording.get().observers:
+        announce_inference(x, mean, variance, weight, bias, eps, y)
+    return cast(Tensor, y)
+
+
 class _ChannelNorm(SizedLayer):
     """A normalization with a scale, a shift and running statistics of each channel, if wanted."""
 
@@ -73,25 +95,10 @@ class _ChannelNorm(SizedLayer):
         return shape
 
     def _by_running_statistics(self, x: Any) -> Tensor:
-        """Return `x` normalized by the running statistics: one factor and one term a channel."""
-        values: list[Any] = [self.running_mean, self.running_var, self.weight, self.bias]
-        is_on = recording.get().on
-        is_wanted = any(v is not None and v.requires_grad for v in values)
-        if not (is_on and is_wanted):
-            values = [array_of(v) for v in values]  # NumPy takes a tenth of the time
-        mean, variance, weight, bias = values
-        deviation = ops.sqrt(variance + self.eps)
-        scale = 1.0 / deviation if weight is None else weight / deviation
-        moved = mean * scale
-        shift = -moved if bias is None else bias - moved
-        channels = (1, -1) + (1,) * (np.ndim(array_of(x)) - 2)
-        y: Any = ops.multiply_add(x, scale.reshape(channels), shift.reshape(channels))
-        y = y if isinstance(y, Tensor) else Tensor._of(y)
-        y._unrecorded = y._unrecorded or (is_wanted and not is_on)
-        if recording.get().observers:
-            announce_inference(x, self.running_mean, self.running_var, self.weight, self.bias,
-                               self.eps, y)  # fmt: skip
-        return cast(Tensor, y)
+        """Return `x` normalized by the running statistics."""
+        return by_running_statistics(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
+        )
 
     def _follow(self, mean: NDArray[Any], variance: NDArray[Any], momentum: float) -> None:
         """Update the running statistics with those of a batch."""

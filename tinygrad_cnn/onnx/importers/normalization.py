@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.nn.layers.normalization import by_running_statistics
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.importers.geometry import axes_of
 from tinygrad_cnn.onnx.operator import Operator, importer
+from tinygrad_cnn.ops.normalization import batch_statistics
 
 
 @importer("BatchNormalization")
@@ -19,8 +22,28 @@ def _(node: Operator, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -> Any
         raise OnnxError("BatchNormalization: spatial=0 (statistics of each pixel) is not supported")
     if _uses_batch(node):
         return _of_batch(node, x, scale, bias, mean, var, eps)
+    if node.training and isinstance(mean, Variable) and isinstance(var, Variable):
+        return _followed(node, x, scale, bias, mean, var, eps)
+    if x.dtype == scale.dtype == bias.dtype == mean.dtype == var.dtype:
+        return by_running_statistics(x, mean, var, scale, bias, eps)
     factor = scale / ops.sqrt(var + eps)
     return _affine(x, factor, bias - mean * factor)
+
+
+def _followed(
+    node: Operator, x: Any, scale: Any, bias: Any, mean: Variable, var: Variable, eps: float
+) -> Any:
+    """Return `x` normalized by its own statistics, which the running ones follow.
+
+    As in `nn.BatchNorm2d`, the running variance follows the unbiased one.
+    """
+    y = ops.batch_norm(x, scale, bias, eps)
+    followed = batch_statistics(y, x)
+    for running, batch in zip((mean, var), followed, strict=False):
+        step = (1 - node.get("momentum", 0.9)) * (batch - running._array)
+        running._array += step.astype(running.dtype)
+        running._mark_changed()
+    return y
 
 
 def _uses_batch(node: Operator) -> bool:
