@@ -59,13 +59,14 @@ class Parts:
                     step.part.__class__ = kind_of(operator)
         used = {name for call in self.calls for name in call.inputs} | set(self.outputs.values())
         module._constants = {name: a for name, a in self.constants.items() if name in used}
-        module.inputs, module.opset = tuple(self.inputs), self.opset
-        module.outputs, module._results = tuple(self.outputs), tuple(self.outputs.values())
+        module._results = tuple(self.outputs.values())
+        own = vars(module)  # a parameter may have one of these names
+        own.update(inputs=tuple(self.inputs), outputs=tuple(self.outputs), opset=self.opset)
         shapes = [each.shape for each in self.inputs if each.shape]
         if len(self.inputs) == 1 and shapes and not isinstance(shapes[0][0], int):
             sizes = shapes[0][1:]
             if all(isinstance(size, int) for size in sizes):
-                module.input_shape = sizes
+                own["input_shape"] = sizes
         return module
 
     def _steps(self, module: OnnxModule, names: set[str]) -> list[OnnxStep]:

@@ -67,6 +67,8 @@ class Body:
         The constants that Constant nodes gave.
     inputs : list of ValueInfoProto
         Those that are no constants.
+    arguments : set of str
+        Their names.
     outputs : list of str
     """
 
@@ -74,6 +76,7 @@ class Body:
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
     from_nodes: set[str] = field(default_factory=set)
     inputs: list[Any] = field(default_factory=list)
+    arguments: set[str] = field(default_factory=set)
     outputs: list[str] = field(default_factory=list)
 
     def defines(self) -> Iterator[str]:
@@ -85,7 +88,7 @@ class Body:
     def reads(self) -> set[str]:
         """Return the names of outside values that are read here."""
         read = {name for call in self.calls for name in call.reads()} | set(self.outputs)
-        return read - set(self.defines()) - {info.name for info in self.inputs}
+        return read - set(self.defines()) - self.arguments
 
     def renamed(self, names: Mapping[str, str]) -> Body:
         """Return the body with other names of values."""
@@ -94,6 +97,7 @@ class Body:
             {names.get(name, name): array for name, array in self.constants.items()},
             {names.get(name, name) for name in self.from_nodes},
             self.inputs,
+            {names.get(name, name) for name in self.arguments},
             [names.get(name, name) for name in self.outputs],
         )
 
@@ -136,6 +140,7 @@ class GraphReader:
                                 "an initializer has no name")  # fmt: skip
             body.constants[name] = self._tensors.array(tensor, f"initializer {name!r}")
         body.inputs = [info for info in graph.input if rename(info.name) not in body.constants]
+        body.arguments = {rename(info.name) for info in body.inputs}
         self._add(body, graph.node, versions, references, depth, rename)
         return body
 

@@ -70,7 +70,7 @@ class Folding:
         """Fold the calls of `body`; return the reasons why some cannot be loaded."""
         refused: dict[str, list[str]] = {}
         self.samples.update({name: _shaped(array) for name, array in self.weights.items()})
-        defined = {*body.defines(), *(info.name for info in body.inputs)}
+        defined = {*body.defines(), *body.arguments}
         todo = deque(body.calls)
         shapes = _count(todo)
         with np.errstate(all="ignore"), no_grad():

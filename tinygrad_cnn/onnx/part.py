@@ -38,7 +38,7 @@ class OnnxPart(Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         held = vars(self).get("_contents", {}).get(name)
-        if held is None or hasattr(Module, name):
+        if held is None or name in vars(self) or hasattr(Module, name):
             super().__setattr__(name, value)
             return
         if not isinstance(value, Parameter if isinstance(held, Parameter) else Tensor) or (
@@ -54,7 +54,8 @@ class OnnxPart(Module):
         return [*super().__dir__(), *filter(str.isidentifier, self._contents)]
 
     def __reduce__(self) -> Any:
-        return _of_kind, (type(self).__name__,), self.__getstate__()
+        kind = type(self)
+        return _of_kind, (kind.__name__ if "_of_operator" in vars(kind) else kind,), self.__getstate__()
 
     def _put(self, path: str, value: Tensor, names: set[str]) -> tuple[OnnxPart, str]:
         """Put a tensor at a path such as "layer1.conv.weight"; return its place.
@@ -90,15 +91,16 @@ class OnnxPart(Module):
         return found
 
 
-def _of_kind(kind: str) -> OnnxPart:
-    found = kind_of(kind)
+def _of_kind(kind: str | type[OnnxPart]) -> OnnxPart:
+    """Return an empty part, for a copy."""
+    found = kind_of(kind) if isinstance(kind, str) else kind
     return found.__new__(found)
 
 
 @cache
 def kind_of(name: str) -> type[OnnxPart]:
     """Return the class of parts that one kind of operator makes; drawings show its name."""
-    return OnnxPart if name == "OnnxPart" else type(name, (OnnxPart,), {})
+    return type(name, (OnnxPart,), {"_of_operator": name})
 
 
 def path_of(name: str) -> str:
