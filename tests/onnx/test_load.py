@@ -65,7 +65,9 @@ def test_weights_are_parameters_statistics_are_buffers_and_settings_are_neither(
 def test_the_gradients_are_those_of_finite_differences() -> None:
     loaded = tg.onnx.load(block()).double()
     x = tg.Tensor(X.astype("f8"), requires_grad=True)
-    weights = RNG.normal(size=(1, 1)) if loaded(x).shape == (1, 1) else RNG.normal(size=loaded(x).shape)
+    weights = (
+        RNG.normal(size=(1, 1)) if loaded(x).shape == (1, 1) else RNG.normal(size=loaded(x).shape)
+    )
     loss = (tg.log(loaded(x)) * weights).sum()
     loss.backward()
     for tensor in [x, *loaded.parameters()]:
@@ -316,9 +318,7 @@ def test_an_operator_of_a_user_is_loaded(monkeypatch: pytest.MonkeyPatch) -> Non
     proto = model([node("Swish", "x", "y", domain="com.example", beta=2.0)], {"x": [3]}, ["y"],
                   domains={"com.example": 1})  # fmt: skip
     x = np.array([-1, 0, 2], "f4")
-    np.testing.assert_allclose(
-        tg.onnx.load(proto)(x).numpy(), x / (1 + np.exp(-2 * x)), rtol=1e-6
-    )
+    np.testing.assert_allclose(tg.onnx.load(proto)(x).numpy(), x / (1 + np.exp(-2 * x)), rtol=1e-6)
 
 
 def test_nodes_that_no_output_needs_are_left_out() -> None:

@@ -55,7 +55,11 @@ class OnnxPart(Module):
 
     def __reduce__(self) -> Any:
         kind = type(self)
-        return _of_kind, (kind.__name__ if "_of_operator" in vars(kind) else kind,), self.__getstate__()
+        return (
+            _of_kind,
+            (kind.__name__ if "_of_operator" in vars(kind) else kind,),
+            self.__getstate__(),
+        )
 
     def _put(self, path: str, value: Tensor, names: set[str]) -> tuple[OnnxPart, str]:
         """Put a tensor at a path such as "layer1.conv.weight"; return its place.

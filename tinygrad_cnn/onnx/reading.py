@@ -168,13 +168,11 @@ def with_shapes(inputs: list[InputInfo], shapes: Mapping[str, Sequence[int | Non
         if name not in by_name:
             raise OnnxError(f"input_shapes: there is no input {name!r}, expected "
                             f"{', '.join(map(repr, by_name))}")  # fmt: skip
-        found, wanted = by_name[name], tuple(given)
+        found = by_name[name]
+        wanted = tuple(given) if isinstance(given, Sequence) else (given,)
         declared = (None,) * len(wanted) if found.shape is None else found.shape
-        if len(declared) != len(wanted) or any(
-            isinstance(a, int) and b is not None and a != b
-            for a, b in zip(declared, wanted, strict=True)
-        ):
-            raise OnnxError(f"input_shapes: {name!r} is {wanted}, expected {found}")
+        if len(declared) != len(wanted) or not all(map(_agree, declared, wanted)):
+            raise OnnxError(f"input_shapes: {name!r} is {given!r}, expected {found}")
         found.shape = tuple(a if b is None else b for a, b in zip(declared, wanted, strict=True))
         for a, b in zip(declared, wanted, strict=True):
             if isinstance(a, str) and b is not None and sizes.setdefault(a, b) != b:
@@ -184,6 +182,14 @@ def with_shapes(inputs: list[InputInfo], shapes: Mapping[str, Sequence[int | Non
             each.shape = tuple(
                 sizes.get(size, size) if isinstance(size, str) else size for size in each.shape
             )
+
+
+def _agree(declared: int | str | None, wanted: Any) -> bool:
+    """Return whether a size that a caller chose is one that the file allows."""
+    if wanted is None:
+        return True
+    whole = isinstance(wanted, int | np.integer) and not isinstance(wanted, bool) and wanted >= 0
+    return whole and (not isinstance(declared, int) or declared == wanted)
 
 
 def of_zeros(each: InputInfo) -> NDArray[Any] | None:

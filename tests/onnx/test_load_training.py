@@ -1,0 +1,104 @@
+"""Loaded models are trained: gradients, running statistics and dropout are those of layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from support.onnx_models import model, node
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn
+
+RNG = np.random.default_rng(3)
+
+
+class Net(nn.Module):
+    """A convolution, a batch normalization and a head."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.conv = nn.Conv2d(1, 4, 3, padding=1, rng=rng)
+        self.bn = nn.BatchNorm2d(4)
+        self.pool = nn.MaxPool2d(2)
+        self.fc = nn.Linear(4 * 4 * 4, 3, rng=rng)
+
+    def forward(self, x: Any) -> Any:
+        h = self.pool(tg.relu(self.bn(self.conv(x))))
+        return self.fc(h.reshape(len(x), -1))
+
+
+def written(net: Net) -> Any:
+    """Return the ONNX model of a Net, made by hand."""
+    nodes = [
+        node("Conv", "x conv.weight conv.bias", "h0", pads=[1, 1, 1, 1]),
+        node("BatchNormalization", "h0 bn.weight bn.bias bn.running_mean bn.running_var", "h1"),
+        node("Relu", "h1", "h2"),
+        node("MaxPool", "h2", "h3", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Flatten", "h3", "h4"),
+        node("Gemm", "h4 fc.weight fc.bias", "y", transB=1),
+    ]
+    arrays = {name: a for name, a in net.state_dict().items() if "tracked" not in name}
+    return model(nodes, {"x": ["N", 1, 8, 8]}, ["y"], arrays)
+
+
+def compare(net: Net, loaded: Any, x: Any, labels: Any) -> None:
+    """Assert that outputs, gradients and the state after a pass are the same."""
+    losses = []
+    for each in (net, loaded):
+        y = each(x)
+        loss = tg.cross_entropy(y, labels)
+        loss.backward()
+        losses.append(y.numpy())
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5, atol=1e-6)
+    gradients = {name: p.grad for name, p in net.named_parameters()}
+    for name, parameter in loaded.named_parameters():
+        np.testing.assert_allclose(parameter.grad, gradients[name], rtol=1e-4, atol=1e-6)
+    state = net.state_dict()
+    for name, array in loaded.state_dict().items():
+        np.testing.assert_allclose(array, state[name], rtol=1e-5, atol=1e-7)
+
+
+def test_outputs_gradients_and_statistics_are_those_of_layers_in_both_modes() -> None:
+    net = Net()
+    net.bn.running_mean.data[...] = RNG.normal(size=4)
+    net.bn.running_var.data[...] = RNG.random(4) + 0.5
+    x, labels = RNG.normal(size=(6, 1, 8, 8)).astype("f4"), np.arange(6) % 3
+    loaded = tg.onnx.load(written(net))
+    before = loaded.state_dict()
+    compare(net.eval(), loaded, x, labels)
+    assert np.array_equal(loaded.state_dict()["bn.running_mean"], before["bn.running_mean"])
+    for each in (net, loaded):
+        each.zero_grad()
+        each.train()
+    compare(net, loaded, x, labels)
+    assert not np.array_equal(loaded.state_dict()["bn.running_mean"], before["bn.running_mean"])
+
+
+def test_a_part_in_eval_mode_keeps_its_statistics() -> None:
+    loaded = tg.onnx.load(written(Net())).train()
+    loaded.bn.eval()
+    before = loaded.state_dict()
+    loaded(RNG.normal(size=(6, 1, 8, 8)).astype("f4"))
+    np.testing.assert_array_equal(loaded.state_dict()["bn.running_var"], before["bn.running_var"])
+
+
+def test_a_head_is_fine_tuned_and_the_rest_stays() -> None:
+    loaded = tg.onnx.load(written(Net())).requires_grad_(False)
+    loaded.fc.weight = nn.Parameter(RNG.normal(size=(2, 64)).astype("f4") * 0.1)
+    loaded.fc.bias = nn.Parameter(np.zeros(2, "f4"))
+    learned = [p for p in loaded.parameters() if p.requires_grad]
+    assert len(learned) == 2
+    before = loaded.conv.weight.numpy().copy()
+    optimizer = tg.optim.Adam(learned, lr=0.01)
+    x = RNG.normal(size=(16, 1, 8, 8)).astype("f4")
+    labels = (x.mean((1, 2, 3)) > 0).astype(int)
+    losses = []
+    for _ in range(30):
+        loss = tg.cross_entropy(loaded(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    np.testing.assert_array_equal(loaded.conv.weight.numpy(), before)
