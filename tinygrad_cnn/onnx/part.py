@@ -54,12 +54,8 @@ class OnnxPart(Module):
         return [*super().__dir__(), *filter(str.isidentifier, self._contents)]
 
     def __reduce__(self) -> Any:
-        kind = type(self)
-        return (
-            _of_kind,
-            (kind.__name__ if "_of_operator" in vars(kind) else kind,),
-            self.__getstate__(),
-        )
+        kind = vars(type(self)).get("_of_operator", type(self))
+        return _of_kind, (kind,), self.__getstate__()
 
     def _put(self, path: str, value: Tensor, names: set[str]) -> tuple[OnnxPart, str]:
         """Put a tensor at a path such as "layer1.conv.weight"; return its place.

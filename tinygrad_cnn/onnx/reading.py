@@ -173,7 +173,9 @@ def with_shapes(inputs: list[InputInfo], shapes: Mapping[str, Sequence[int | Non
         declared = (None,) * len(wanted) if found.shape is None else found.shape
         if len(declared) != len(wanted) or not all(map(_agree, declared, wanted)):
             raise OnnxError(f"input_shapes: {name!r} is {given!r}, expected {found}")
-        found.shape = tuple(a if b is None else b for a, b in zip(declared, wanted, strict=True))
+        found.shape = tuple(
+            a if b is None else int(b) for a, b in zip(declared, wanted, strict=True)
+        )
         for a, b in zip(declared, wanted, strict=True):
             if isinstance(a, str) and b is not None and sizes.setdefault(a, b) != b:
                 raise OnnxError(f"input_shapes: {a} is both {sizes[a]} and {b}")
@@ -188,8 +190,9 @@ def _agree(declared: int | str | None, wanted: Any) -> bool:
     """Return whether a size that a caller chose is one that the file allows."""
     if wanted is None:
         return True
-    whole = isinstance(wanted, int | np.integer) and not isinstance(wanted, bool) and wanted >= 0
-    return whole and (not isinstance(declared, int) or declared == wanted)
+    if not isinstance(wanted, int | np.integer) or isinstance(wanted, bool) or wanted < 0:
+        return False
+    return not isinstance(declared, int) or declared == wanted
 
 
 def of_zeros(each: InputInfo) -> NDArray[Any] | None:
