@@ -15,7 +15,7 @@ from tinygrad_cnn.onnx.calls import Body, NodeCall
 
 __all__ = ["SETTINGS", "weights"]
 
-Arrays: TypeAlias = dict[str, NDArray[Any]]
+_Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 SETTINGS: dict[str, Sequence[int]] = {
     "AffineGrid": [1], "CenterCropPad": [1], "Clip": [1, 2], "Compress": [1],
@@ -53,11 +53,11 @@ _STATISTICS: dict[str, Sequence[int]] = {"BatchNormalization": [3, 4]}
 _FLOATS = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
-def weights(body: Body) -> tuple[Arrays, Arrays]:
+def weights(body: Body) -> tuple[_Arrays, _Arrays]:
     """Return the parameters and the buffers among the constants of a graph, by name."""
     reached = _reached(body)
     weighted, buffers = (_at(body, table) for table in (_WEIGHTED, _STATISTICS))
-    parameters: Arrays = {}
+    parameters: _Arrays = {}
     for name, array in body.constants.items():
         if array.dtype.kind != "f" or name not in reached or name in buffers:
             continue
