@@ -290,7 +290,7 @@ def binary_cross_entropy(
             f"{name}: prediction is not from 0 to 1; for logits, use {name}_with_logits"
         )
     one = mul(target, _log(prediction))
-    below = p < 1.0  # then ln(1 − p) ≥ −38
+    below = _values(prediction) < 1.0  # then ln(1 − p) ≥ −38
     log_zero = where(below, log1p(where(below, neg(prediction), 0.0)), -100.0)
     zero = sub(1.0, target) * log_zero
     return reduced(_weighted(-(one + zero), weight), reduction)
@@ -381,8 +381,13 @@ def kl_div(
 
 def _log(p: Array) -> Array:
     """Return ln p, but −100 and without gradient where it is less, as at 0."""
-    large = np.asarray(array_of(p)).real > math.exp(-100.0)
+    large = _values(p) > math.exp(-100.0)
     return where(large, log(where(large, p, 1.0)), -100.0)
+
+
+def _values(p: Array) -> Array:
+    """Return what is compared with a number: a Tensor, or real numbers in an array."""
+    return p if isinstance(p, Variable) else np.asarray(p).real
 
 
 def _weighted(losses: Array, weight: Array | None) -> Array:

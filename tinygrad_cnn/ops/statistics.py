@@ -239,7 +239,7 @@ def _variance(name: str, x: Array, axis: Axis, ddof: int, keepdims: bool) -> Arr
 
 def _root(total: Array, p: float) -> Array:
     """Return the p-th root of `total`, with derivatives 0 at 0."""
-    zero = array_of(total) == 0
+    zero = total == 0
     inner = where(zero, 1.0, total)
     return where(zero, 0.0, sqrt(inner) if p == 2 else pow(inner, 1 / p))
 
