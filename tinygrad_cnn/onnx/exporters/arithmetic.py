@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.onnx.exporters.values import cast, one_to_one
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
@@ -29,7 +30,9 @@ def _(graph: Graph, a: Reference, b: Reference, c: Reference) -> Any:
 
 @exporter(ops.clip)
 def _(graph: Graph, x: Reference, low: float | None = None, high: float | None = None) -> Any:
-    dtype = np.clip(x.array[:0] if x.array.ndim else x.array, low, high).dtype
+    dtype = np.clip(x.array[..., np.newaxis][..., :0], low, high).dtype
+    if dtype.kind == "f" and x.dtype.kind != "f":
+        dtype = np.dtype(float_dtype.get())
     limits = [None if limit is None else np.asarray(limit, dtype) for limit in (low, high)]
     return graph.node("Clip", cast(graph, x, dtype), *limits)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import whole
+from tinygrad_cnn.onnx.exporters.values import like, whole
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 from tinygrad_cnn.ops.shape import axes_of
 
@@ -33,6 +33,8 @@ def _(graph: Graph, x: Reference, axes: Sequence[int] | None = None) -> Any:
 @exporter(ops.broadcast_to)
 def _(graph: Graph, x: Reference, shape: int | Sequence[int]) -> Any:
     sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    if 0 in sizes and all(isinstance(n, int) for n in sizes):
+        return graph.node("Identity", like(x, np.zeros(sizes)))  # onnxruntime keeps length 1
     return graph.node("Expand", x, graph.integers(sizes))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from itertools import product
 from typing import Any
-
-import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.engine.windows import Padding, Pair, pair
+from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.exporters.convolution import window_attributes
-from tinygrad_cnn.onnx.exporters.values import as_floats, on_batches, whole
+from tinygrad_cnn.onnx.exporters.shape import to_the_end
+from tinygrad_cnn.onnx.exporters.values import as_floats, like, on_batches, whole
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -23,18 +23,27 @@ def _(
     padding: Padding = 0,
     stride: Pair = 1,
 ) -> Any:
-    # A convolution with a kernel for each cell, which is 1 there and 0 elsewhere.
+    # The cells at one offset in all windows are a slice of the image with its border.
     kernel = pair("", "kernel_size", kernel_size, 1)
-    channels, cells = x.shape[-3], math.prod(kernel)
-    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(float)
-    kernels = np.tile(np.eye(cells, dtype=dtype).reshape(cells, 1, *kernel), (channels, 1, 1, 1))
-    attributes = window_attributes(x.shape, kernel, stride, padding, dilation)
+    at = window_attributes(x.shape, kernel, stride, padding, dilation)
+    if "pads" not in at:
+        raise OnnxError("padding='same' with a stride needs images of one size")
+    widths = whole([0, 0, *at["pads"][:2], 0, 0, *at["pads"][2:]])
+    steps, dilations = whole(at["strides"]), at["dilations"]
 
-    def compute(x: Any) -> Any:
-        y = graph.node("Conv", x, kernels, group=channels, **attributes)
-        return graph.node("Reshape", y, whole([0, channels * cells, -1]))
+    def compute(images: Any) -> Any:
+        padded = graph.node("Pad", images, widths, like(x, 0))
+        cells = []
+        for offsets in product(*(range(k) for k in kernel)):
+            starts = [i * d for i, d in zip(offsets, dilations, strict=True)]
+            rests = [(k - 1 - i) * d for i, k, d in zip(offsets, kernel, dilations, strict=True)]
+            ends = [-rest if rest else to_the_end(1) for rest in rests]
+            cell = graph.node("Slice", padded, whole(starts), whole(ends), whole([2, 3]), steps)
+            cells.append(graph.node("Unsqueeze", cell, whole([2])))
+        columns = graph.node("Concat", *cells, axis=2)
+        return graph.node("Reshape", columns, whole([0, x.shape[-3] * len(cells), -1]))
 
-    return as_floats(graph, x, lambda x: on_batches(graph, x, 4, compute))
+    return on_batches(graph, x, 4, compute)
 
 
 @exporter(ops.fold)
