@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,9 +31,11 @@ def _(
 @exporter("affine_grid")
 def _(graph: Graph, theta: Reference, size: Sequence[Any], align_corners: bool = False) -> Any:
     # Points times θᵀ: the standard's AffineGrid has other points along an axis of length 1.
-    height, width = map(int, size[2:])
-    plain = ops.affine_grid(np.eye(2, 3)[np.newaxis], (1, 1, height, width), align_corners)
-    points = np.append(plain.reshape(-1, 2), np.ones((height * width, 1)), axis=1)
+    lengths = [int(n) for n in size[2:]]
+    axes = len(lengths)
+    identity = np.eye(axes, axes + 1)[np.newaxis]
+    points = np.ones((math.prod(lengths), axes + 1))
+    points[:, :-1] = ops.affine_grid(identity, (1, 1, *lengths), align_corners).reshape(-1, axes)
     turned = graph.node("Transpose", theta, perm=[0, 2, 1])
     moved = graph.node("MatMul", like(theta, points), turned)
-    return graph.node("Reshape", moved, whole([0, height, width, 2]))
+    return graph.node("Reshape", moved, whole([0, *lengths, axes]))
