@@ -11,7 +11,7 @@ from support.onnx_cases import Case, cases, not_supported
 
 import tinygrad_cnn as tg
 
-SMALL = 400  # the most values of the inputs of a case
+SMALL = 10_000  # the most values of the inputs of a case
 SETTINGS = {"OneHot": {0, 1}, "Pad": {2}, "Resize": {1, 2}, "Upsample": {1}}
 """Inputs of floats that are settings: indices, a value of padding, scales."""
 
@@ -37,7 +37,7 @@ def smallest() -> dict[str, Case]:
             and not case.is_expanded
             and not not_supported().reasons(case)
             and case.operator not in STEPPED
-            and all(map(is_float, [*inputs[:1], outputs[0]]))
+            and is_float(outputs[0])
             and all(np.isfinite(x).all() for x in floats)
         )
         size = sum(x.size for x in floats)

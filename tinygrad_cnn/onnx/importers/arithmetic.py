@@ -64,7 +64,7 @@ for _name, (_op, _function) in _BINARY.items():
 def _(node: Operator, a: Array, b: Array) -> Array:
     b = aligned(node, a, b)
     if is_floating(a):
-        return ops.pow(a, b if is_floating(b) else plain(b).astype(a.dtype))
+        return ops.pow(a, b if b.dtype == a.dtype else ops.astype(b, a.dtype))
     if is_floating(b) or (b.size and b.min() < 0):
         return whole(lambda a, b: np.power(a.astype("f8"), b).astype(a.dtype), a, b)
     return whole(lambda a, b: np.power(a, b.astype(a.dtype)), a, b)

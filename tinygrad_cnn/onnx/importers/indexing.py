@@ -54,9 +54,17 @@ def _(
     along = range(len(first)) if axes is None else integers(axes)
     strides = [1] * len(first) if steps is None else integers(steps)
     index = [slice(None)] * len(x.shape)
-    for axis, *bounds in zip(along, first, last, strides, strict=True):
-        index[axis_of(node, axis, len(x.shape))] = slice(*bounds)
+    for axis, start, end, step in zip(along, first, last, strides, strict=True):
+        a = axis_of(node, axis, len(x.shape))
+        index[a] = _bounded(start, end, step, x.shape[a])
     return _at(x, tuple(index))
+
+
+def _bounded(start: int, end: int, step: int, n: int) -> slice:
+    """Return a slice; a first entry before the axis is moved into it, unlike in NumPy."""
+    if step < 0 and start < -n and n:
+        start = 0
+    return slice(start, end, step)
 
 
 @importer("Gather")
