@@ -300,30 +300,3 @@ def _kept(
         if not np.any(common > most * union):
             kept.append(box)
     return kept
-
-
-# --- patches -------------------------------------------------------------------------------------
-
-
-@importer("Col2Im")
-def _(node: Operator, x: Array, image_shape: Array, block_shape: Array) -> Array:
-    image, block = integers(image_shape), integers(block_shape)
-    ones = [1] * len(image)
-    dilations, strides = node.get("dilations", ones), node.get("strides", ones)
-    pads = node.get("pads", [0, 0] * len(image))
-    begins, ends = pads[: len(image)], pads[len(image) :]
-    padded = [b + n + e for b, n, e in zip(begins, image, ends, strict=True)]
-    rows = [
-        dilation * np.arange(k)[:, np.newaxis]
-        + stride * np.arange((n - dilation * (k - 1) - 1) // stride + 1)
-        for n, k, dilation, stride in zip(padded, block, dilations, strides, strict=True)
-    ]  # by axis of the image: (place in the block, place of the block)
-    places = np.zeros((1, 1), np.int64)
-    for n, row in zip(padded, rows, strict=True):
-        places = places[:, np.newaxis, :, np.newaxis] * n + row[np.newaxis, :, np.newaxis, :]
-        places = places.reshape(places.shape[0] * places.shape[1], -1)
-    lead = (x.shape[0], x.shape[1] // places.shape[0])
-    flat = reshaped(x, (-1, places.size))
-    y = ops.put(flat, (slice(None), places.reshape(-1)), (flat.shape[0], int(np.prod(padded))))
-    inner = tuple(slice(b, b + n) for b, n in zip(begins, image, strict=True))
-    return reshaped(y, (*lead, *padded))[(..., *inner)]
