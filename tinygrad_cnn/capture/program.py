@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, NoReturn
@@ -148,6 +148,15 @@ class Program:
                 needed.update(map(_source, call.operands()))
         return Program(self.inputs, calls[::-1], self.outputs, self.names)
 
+    def forget_values(self) -> None:
+        """Keep only shape and dtype of the values that depend on an input, to free their memory."""
+        varying: set[Operand] = set(self.inputs)
+        for call in self.calls:
+            if not varying.isdisjoint(map(_source, call.operands())):
+                varying.add(call)
+                for value in (call, *call.results):
+                    value.array = np.broadcast_to(np.zeros((), value.dtype), value.shape)
+
 
 def _source(value: Operand) -> Operand:
     return value.call if isinstance(value, Output) else value
@@ -190,8 +199,7 @@ class Size:
     offset: int = field(default=0, compare=False)
     values: tuple[int, ...] = ()
 
-    __index__: Callable[..., int] = _refuse
-    __int__ = __float__ = __bool__ = __neg__ = __abs__ = _refuse
+    __index__ = __int__ = __float__ = __bool__ = __neg__ = __abs__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
     __lt__ = __le__ = __gt__ = __ge__ = _refuse

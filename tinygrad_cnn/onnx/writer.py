@@ -43,10 +43,10 @@ class GraphWriter:
         for call in program.calls:
             self.call(call)
         names = self.outputs(results)
+        if sum(array.nbytes for _, array in self.used()) > LIMIT:
+            raise OnnxError("export: the parameters take more than 2 GiB, which no ONNX file holds")
         tensors = [numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
                    for name, array in self.used()]  # fmt: skip
-        if sum(array.nbytes for array in graph.initializers.values()) > LIMIT:
-            raise OnnxError("export: the parameters take more than 2 GiB, which no ONNX file holds")
         made = helper.make_graph(
             graph.nodes,
             "model",
