@@ -1,0 +1,214 @@
+"""Writers of trained models: ONNX, safetensors, npz and a NumPy program."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn import ops
+from tinygrad_cnn.deployment.metadata import metadata
+from tinygrad_cnn.deployment.network import WIDTH, Network, network_source
+from tinygrad_cnn.deployment.numpy_ops import softmax
+from tinygrad_cnn.deployment.source import Source
+from tinygrad_cnn.nn import Module
+from tinygrad_cnn.support.files import atomic_write
+from tinygrad_cnn.support.version import __version__
+from tinygrad_cnn.train import TrainedModel
+from tinygrad_cnn.train.own_state import own_state
+from tinygrad_cnn.train.state import write_weights
+
+__all__ = ["METADATA", "files", "write_npz", "write_onnx", "write_program", "write_safetensors"]
+
+METADATA = "metadata"
+"""The name of the array in a ``.npz`` file that has the metadata, as JSON."""
+LISTED = 100
+"""So many classes are listed in a program; more are in its file of arrays."""
+
+PROGRAM = '''"""{title}: the network in NumPy.
+
+predict(images) takes uint8 {shape}, returns float32 (N, {classes}).
+In a shell: python {file} IMAGES.npy. The weights are in {arrays}, beside this file.
+"""
+# Written by tinygrad_cnn {version}.
+{imports}
+
+W = dict(np.load(Path(__file__).with_suffix(".npz")))
+CLASSES = {labels}
+MEAN = {mean}  # of the training images,
+STD = {std}  # by channel
+
+{functions}
+
+def network(x):
+    """Return the logits of normalized images."""
+{body}
+
+def predict(images, batch=64):
+    """Return the probability of each class."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] not in [{shapes}]:
+        raise ValueError(f"got {{images.dtype}} {{images.shape}}, expected uint8 (N, {sizes})")
+    images = images.reshape(-1, {sizes})
+    parts = np.split(images, range(batch, len(images), batch))
+    return np.concatenate([softmax(network((x / np.float32(255) - MEAN) / STD)) for x in parts])
+
+if __name__ == "__main__":
+    for row in predict(np.load(sys.argv[1])):
+        print(f"{{CLASSES[row.argmax()]}}  {{row.max():.2%}}")
+'''
+
+
+def files(path: Path) -> list[Path]:
+    """Return the files that a writer makes: a program has its arrays beside it."""
+    return [path, path.with_suffix(".npz")] if path.suffix == ".py" else [path]
+
+
+def write_safetensors(trained: TrainedModel, path: Path) -> None:
+    """Write the weights as safetensors, with the metadata in the header.
+
+    The studio reads the file, and so do `tinygrad_cnn.load` and other programs.
+    """
+    model, settings = trained
+    write_weights(path, model.state_dict(), own_state(model), metadata(settings))
+
+
+def write_npz(trained: TrainedModel, path: Path) -> None:
+    """Write the weights as a ``.npz`` file, with the metadata as JSON in the array "metadata"."""
+    arrays = trained.model.state_dict()
+    if METADATA in arrays:
+        raise ValueError(f"export: a parameter is named {METADATA!r}; write safetensors instead")
+    text = json.dumps(metadata(trained.settings), ensure_ascii=False)
+    _write_arrays(path, {**arrays, METADATA: np.array(text)})
+
+
+def write_onnx(trained: TrainedModel, path: Path, pixels: bool = False) -> None:
+    """Write an ONNX file, with the metadata in it.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+    path : Path
+    pixels : bool
+        Whether the file takes pixels from 0 to 255 and returns probabilities. By default it takes
+        normalized images, as in training, and returns logits.
+    """
+    from tinygrad_cnn.onnx import export
+
+    model, settings = trained
+    example = np.zeros((1, *settings.data.input_shape), np.float32)
+    network = _OfPixels(trained) if pixels else model
+    export(
+        network,
+        example,
+        path,
+        input_names=["images"],
+        output_names=["probabilities" if pixels else "logits"],
+        metadata=metadata(settings, normalized=not pixels),
+    )
+
+
+class _OfPixels(Module):
+    """A trained model with the preprocessing before it and a softmax after it."""
+
+    def __init__(self, trained: TrainedModel) -> None:
+        normalize = trained.settings.data.normalize()
+        self.mean, self.std = (
+            (255 * np.float32(value)).reshape(-1, 1, 1) for value in (normalize.mean, normalize.std)
+        )
+        self.model = trained.model
+
+    def forward(self, pixels: Any) -> Any:
+        """Return probabilities."""
+        return ops.softmax(self.model((pixels - self.mean) / self.std))
+
+
+def write_program(trained: TrainedModel, path: Path) -> None:
+    """Write a NumPy program, and its arrays beside it with the suffix ``.npz``.
+
+    Raises
+    ------
+    CaptureError
+        As `network_source`.
+    """
+    model, settings = trained
+    network = network_source(model, settings.data.input_shape)
+    arrays, text = _program(network, trained, path)
+    _write_arrays(path.with_suffix(".npz"), arrays)
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def _program(
+    network: Network, trained: TrainedModel, path: Path
+) -> tuple[dict[str, NDArray[Any]], str]:
+    """Return the arrays and the text of a program."""
+    settings, arrays = trained.settings, dict(network.arrays)
+    data = settings.data
+    normalize = data.normalize()
+    sizes = ", ".join(map(str, data.input_shape))
+    labels = _tuple("CLASSES = ", data.classes)
+    if len(data.classes) > LISTED:
+        arrays["CLASSES"] = np.array(data.classes)
+        labels = 'W["CLASSES"].tolist()'
+    functions = [*network.functions]
+    probabilities = Source.of(softmax).knowing([{"axis": -1, "temperature": 1.0}]).text
+    if not any(text.startswith("def softmax(") for text in functions):
+        functions.append(probabilities)
+    shapes = [f"({sizes})"] + [f"({sizes[3:]})"] * (data.input_shape[0] == 1)
+    third = {line for line in network.imports if "numpy" in line}
+    imports = [*sorted({"import sys", *network.imports} - third), "from pathlib import Path", ""]
+    imports += ["import numpy as np", *sorted(third)]
+    text = PROGRAM.format(
+        title=re.sub(r"[^\w .,-]", "_", f"{settings.model.name}, trained on {data.name}"),
+        shape=" or ".join(f"(N, {each[1:]}" for each in shapes),
+        shapes=", ".join(shapes),
+        sizes=sizes,
+        classes=len(data.classes),
+        file=path.name,
+        arrays=path.with_suffix(".npz").name,
+        version=__version__,
+        imports="\n".join(imports),
+        labels=labels,
+        mean=_channels(normalize.mean),
+        std=_channels(normalize.std),
+        functions="\n\n".join(functions),
+        body="\n".join(network.body),
+    )
+    return arrays, text
+
+
+def _channels(values: Any) -> str:
+    """Return the text of an array of shape (C, 1, 1)."""
+    each = [float(str(np.float32(value))) for value in values]
+    return f"np.float32({each}).reshape(-1, 1, 1)"
+
+
+def _tuple(start: str, items: Iterable[str]) -> str:
+    """Return a tuple of texts, over several lines if one is too long."""
+    quoted = [json.dumps(each, ensure_ascii=False) if each.isprintable() else repr(each)
+              for each in items]  # fmt: skip
+    whole = f"({', '.join(quoted)}{',' if len(quoted) == 1 else ''})"
+    if len(start + whole) <= WIDTH:
+        return whole
+    lines = ["   "]
+    for each in quoted:
+        if len(lines[-1]) + len(each) + 2 > WIDTH:
+            lines.append("   ")
+        lines[-1] += f" {each},"
+    return "\n".join(["(", *lines, ")"])
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a ``.npz`` file, atomically; the same arrays give the same bytes."""
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            with archive.open(member, "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, np.ascontiguousarray(array), allow_pickle=False)
