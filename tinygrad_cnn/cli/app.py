@@ -11,7 +11,25 @@ from tinygrad_cnn.bench.benchmark import PARTS
 from tinygrad_cnn.bench.sides import PEERS
 from tinygrad_cnn.cli.config import show_config, use_config
 from tinygrad_cnn.cli.errors import Commands, prepare_streams
-from tinygrad_cnn.cli.options import choice, choices, integer, interval, number, option, usual
+from tinygrad_cnn.cli.exporting import export
+from tinygrad_cnn.cli.importing import import_model
+from tinygrad_cnn.cli.options import (
+    Debug,
+    ImagesOption,
+    ModelArgument,
+    RunArgument,
+    SampleOption,
+    SeedOption,
+    WeightsOption,
+    choice,
+    choices,
+    data_option,
+    integer,
+    interval,
+    number,
+    option,
+    usual,
+)
 from tinygrad_cnn.derivation.derivation import FORMATS as DERIVATIONS
 from tinygrad_cnn.drawing.drawing import FORMATS
 from tinygrad_cnn.drawing.heat import HEATS
@@ -20,7 +38,6 @@ from tinygrad_cnn.drawing.style import PAGES, PLAIN, RANKDIRS, THEMES, Style
 from tinygrad_cnn.nn import MODELS
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train import AUGMENTATIONS, LOGS, METRICS, OPTIMIZERS, SCHEDULES
-from tinygrad_cnn.train.run_folder import WEIGHTS
 from tinygrad_cnn.train.settings import MONITORS, OWN_METRIC
 
 __all__ = ["app", "main"]
@@ -39,43 +56,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _data_help(use: str) -> str:
-    return (
-        f"{use}: [bold]digits[/bold] or [bold]shapes[/bold] (part of the package), "
-        "[bold]mnist[/bold], [bold]fashion-mnist[/bold], [bold]kmnist[/bold], "
-        "[bold]cifar10[/bold], [bold]cifar100[/bold], a folder (IDX files, or one "
-        "folder of images per class) or a .npz file."
-    )
-
-
-def _data_option(use: str, default: str) -> Any:
-    return typer.Option(metavar="DATA", help=_data_help(use), show_default=default)
-
-
-Debug = Annotated[bool, typer.Option("--debug", help="On an error, show the traceback.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
-WeightsOption = Annotated[
-    str | None,
-    choice(
-        "Weights of the best epoch, by the validation set, or of the last",
-        WEIGHTS,
-        show_default="best, or last for a run without a validation set",
-    ),
-]
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help=f"{', '.join(MODELS)}, path/to/file.py:Class, or the folder of a run.",
-    ),
-]
-SampleOption = Annotated[
-    str | None, _data_option("Source of the images", "digits, or the data of the run")
-]
-ImagesOption = Annotated[int, integer("Number of images in the batch.")]
-SeedOption = Annotated[int, integer("Seed of a new model's weights.", least=0)]
 
 
 def main() -> None:
@@ -126,12 +106,13 @@ def tinygrad_cnn(
 @app.command()
 def train(
     context: typer.Context,
-    data: Annotated[str | None, _data_option("The training and test images", "digits")] = None,
+    data: Annotated[str | None, data_option("The training and test images", "digits")] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help=f"{', '.join(MODELS)}, or your own: path/to/file.py:Class.",
+            help=f"{', '.join(MODELS)}, or your own: path/to/file.py:Class, or file.onnx, "
+            "whose weights are trained further.",
             show_default="lenet5",
         ),
     ] = None,
@@ -404,7 +385,7 @@ def evaluate(
     run: RunArgument,
     weights: WeightsOption = None,
     data: Annotated[
-        str | None, _data_option("The test images", "the test images of the run")
+        str | None, data_option("The test images", "the test images of the run")
     ] = None,
     debug: Debug = False,
 ) -> int:
@@ -438,6 +419,10 @@ def predict(
     from tinygrad_cnn.cli.using import predict as classify
 
     return classify(run, images, as_mnist, weights)
+
+
+app.command()(export)
+app.command("import")(import_model)
 
 
 @app.command()

@@ -23,8 +23,8 @@ def model_and_images(
     Parameters
     ----------
     model : str
-        Name of a built-in model or ``"path/to/file.py:Class"``, newly initialized; or a run folder,
-        with its trained weights.
+        Name of a built-in model or ``"path/to/file.py:Class"``, newly initialized; an ONNX file, or
+        a run folder, with its trained weights.
     source : str or None
         See `tinygrad_cnn.data.load`; by default the embedded digits, or the run's own data.
     images : int
@@ -38,7 +38,8 @@ def model_and_images(
         If the model does not exist or does not fit the data.
     """
     path = Path(model)
-    if path.is_dir() or (len(path.parts) > 1 and ":" not in model):  # a missing folder is named
+    is_file = ":" in model or path.suffix == ".onnx"
+    if path.is_dir() or (len(path.parts) > 1 and not is_file):  # a missing folder is named
         run = load_run(path)
         dataset = run.settings.data.load(source).train
         run.settings.data.check(dataset)

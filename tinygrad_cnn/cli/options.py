@@ -6,18 +6,29 @@ import ast
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from tinygrad_cnn.nn import MODELS
 from tinygrad_cnn.train import RECIPES, TrainingSettings
 from tinygrad_cnn.train.interval import Interval
+from tinygrad_cnn.train.run_folder import WEIGHTS
 
 __all__ = [
     "FILE_OPTIONS",
     "PARTS",
+    "Debug",
+    "ImagesOption",
+    "ModelArgument",
+    "RunArgument",
+    "SampleOption",
+    "SeedOption",
+    "WeightsOption",
     "choice",
     "choices",
+    "data_option",
     "integer",
     "interval",
     "number",
@@ -140,6 +151,20 @@ def option_value(text: str) -> Any:
         return WORDS.get(text.lower(), text)
 
 
+def _data_help(use: str) -> str:
+    return (
+        f"{use}: [bold]digits[/bold] or [bold]shapes[/bold] (part of the package), "
+        "[bold]mnist[/bold], [bold]fashion-mnist[/bold], [bold]kmnist[/bold], "
+        "[bold]cifar10[/bold], [bold]cifar100[/bold], a folder (IDX files, or one "
+        "folder of images per class) or a .npz file."
+    )
+
+
+def data_option(use: str, default: str) -> Any:
+    """Return an option that takes the name or path of data."""
+    return typer.Option(metavar="DATA", help=_data_help(use), show_default=default)
+
+
 def usual(setting: str) -> str:
     """Return the default of a training setting, by data set, as text.
 
@@ -179,3 +204,27 @@ def _option(
         return value
 
     return typer.Option(metavar=metavar, help=help, parser=read, **shown)
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="On an error, show the traceback.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+WeightsOption = Annotated[
+    str | None,
+    choice(
+        "Weights of the best epoch, by the validation set, or of the last",
+        WEIGHTS,
+        show_default="best, or last for a run without a validation set",
+    ),
+]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help=f"{', '.join(MODELS)}, path/to/file.py:Class, file.onnx, or the folder of a run.",
+    ),
+]
+SampleOption = Annotated[
+    str | None, data_option("Source of the images", "digits, or the data of the run")
+]
+ImagesOption = Annotated[int, integer("Number of images in the batch.")]
+SeedOption = Annotated[int, integer("Seed of a new model's weights.", least=0)]

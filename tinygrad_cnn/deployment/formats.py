@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,15 @@ from tinygrad_cnn.train import TrainedModel
 from tinygrad_cnn.train.own_state import own_state
 from tinygrad_cnn.train.state import write_weights
 
-__all__ = ["METADATA", "files", "write_npz", "write_onnx", "write_program", "write_safetensors"]
+__all__ = [
+    "METADATA",
+    "WRITERS",
+    "files",
+    "write_npz",
+    "write_onnx",
+    "write_program",
+    "write_safetensors",
+]
 
 METADATA = "metadata"
 """The name of the array in a ``.npz`` file that has the metadata, as JSON."""
@@ -212,3 +220,12 @@ def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             member = zipfile.ZipInfo(f"{name}.npy")
             with archive.open(member, "w", force_zip64=True) as part:
                 np.lib.format.write_array(part, np.ascontiguousarray(array), allow_pickle=False)
+
+
+WRITERS: dict[str, Callable[[TrainedModel, Path], None]] = {
+    "onnx": write_onnx,
+    "safetensors": write_safetensors,
+    "npz": write_npz,
+    "py": write_program,
+}
+"""The writer of each format."""

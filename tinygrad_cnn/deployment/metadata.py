@@ -9,8 +9,10 @@ from tinygrad_cnn.data.sources import NAMED
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train import RunSettings
 
-__all__ = ["NORMALIZED", "PIXELS", "SETTINGS", "metadata"]
+__all__ = ["FORMATS", "NORMALIZED", "PIXELS", "SETTINGS", "metadata"]
 
+FORMATS = ("onnx", "safetensors", "npz", "py")
+"""The formats of exported models, which are the suffixes of their files."""
 SETTINGS = "settings"
 """The key of the run's settings, as in files of the studio."""
 NORMALIZED = "float32 (N, C, H, W): (pixels / 255 - mean) / std, channel by channel"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from tinygrad_cnn.capture import CaptureError, Instruction, Operand, Origin, Program, captured
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.recording import no_grad
-from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.deployment.source import GIVEN, Source, of_op, resolved
 from tinygrad_cnn.nn import Module
 
@@ -226,7 +225,12 @@ class _Writer:
             row = _Row(call, targets[id(call)])
             last = rows[-1] if rows else None
             inner = None
-            if last and uses[id(last.call)] == 1 and last.call in call.operands() and _is_pointwise(call):
+            if (
+                last
+                and uses[id(last.call)] == 1
+                and last.call in call.operands()
+                and _is_pointwise(call)
+            ):
                 inner = {id(last.call): last.value}
             row.value = self._expression(call, inner)
             if inner and len(row.text) <= WIDTH - 24:
@@ -264,7 +268,9 @@ class _Writer:
 
     # --- expressions -------------------------------------------------------------------------
 
-    def _expression(self, call: Instruction, inner: Mapping[int, ast.expr] | None = None) -> ast.expr:
+    def _expression(
+        self, call: Instruction, inner: Mapping[int, ast.expr] | None = None
+    ) -> ast.expr:
         """Return a call of an op, or its formula; with the expressions of operands in `inner`."""
         arguments = self.calls[id(call)]
 
@@ -307,7 +313,9 @@ class _Writer:
             return self._literal(value.array, parameter, scope)
         if id(value) not in self.names:
             own = ".".join(filter(None, [value.scope or scope, value.name or parameter]))
-            self.names[id(value)] = self._named(value.array, value.name if value.kind == "parameter" else own)
+            self.names[id(value)] = self._named(
+                value.array, value.name if value.kind == "parameter" else own
+            )
         return _item(self.names[id(value)])
 
     def _array(self, value: NDArray[Any], parameter: str, scope: str) -> ast.expr:
@@ -342,14 +350,18 @@ class _Writer:
         if isinstance(value, np.ndarray | np.generic):
             kind = value.dtype.kind
             value = float(str(value)) if kind == "f" else value.item()  # the shortest text
-        if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        if isinstance(value, np.dtype) or (
+            isinstance(value, type) and issubclass(value, np.generic)
+        ):
             return ast.Constant(np.dtype(value).name)
         if isinstance(value, float) and not np.isfinite(value):
             text = "np.nan" if value != value else "np.inf" if value > 0 else "-np.inf"
             return ast.parse(text, mode="eval").body
         if value is None or value is Ellipsis or isinstance(value, bool | int | float | str):
             return ast.Constant(value)
-        raise CaptureError(f"{parameter} is {type(value).__name__}, which the source cannot express")
+        raise CaptureError(
+            f"{parameter} is {type(value).__name__}, which the source cannot express"
+        )
 
 
 @dataclass
@@ -397,7 +409,9 @@ def _blocks(rows: list[_Row]) -> Iterator[str]:
     for row in rows:
         parts = row.call.scope.split(".")[:DEPTH]
         prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-        block = next((p for p in prefixes if any(c == p or c.startswith(f"{p}.") for c in containers)), "")
+        block = next(
+            (p for p in prefixes if any(c == p or c.startswith(f"{p}.") for c in containers)), ""
+        )
         if before is not None and block != before:
             yield ""
             if block:
@@ -454,5 +468,7 @@ def _joined(name: str, value: Any, other: Any) -> Any:
 
 def _same(value: Any, other: Any) -> bool:
     if isinstance(value, np.ndarray):
-        return isinstance(other, np.ndarray) and np.array_equal(value, other, value.dtype.kind in "fc")
+        return isinstance(other, np.ndarray) and np.array_equal(
+            value, other, value.dtype.kind in "fc"
+        )
     return bool(value is other or value == other)

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tinygrad_cnn.deployment.source import numpy_source
 
-__all__ = ["softmax"]
+__all__: list[str] = []
 
 # --- elementwise -------------------------------------------------------------------------------
 

@@ -145,7 +145,9 @@ class Source:
             body.insert(0, f'    """{said.splitlines()[0]}"""')
         elif first.lineno == definition.lineno:
             raise TypeError(f"{self.name} is written on one line, expected a body below")
-        return Source(self.name, "\n".join([self._signature(self.parameters), *body]), self.namespace)
+        return Source(
+            self.name, "\n".join([self._signature(self.parameters), *body]), self.namespace
+        )
 
     def _signature(self, parameters: Mapping[str, ast.expr | None]) -> str:
         each = [n if d is None else f"{n}={ast.unparse(d)}" for n, d in parameters.items()]
@@ -210,7 +212,11 @@ class Source:
 
 def _decided(test: ast.expr, known: Mapping[str, Any]) -> bool | None:
     """Return whether a test holds, or None if that is not known."""
-    names = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)} - {"isinstance", "int", "str"}
+    names = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)} - {
+        "isinstance",
+        "int",
+        "str",
+    }
     if not names <= known.keys():
         return None
     if any(known[name] is GIVEN for name in names):

@@ -26,7 +26,7 @@ class DataSettings:
     Attributes
     ----------
     source : str
-        The argument of `tinygrad_cnn.data.load`.
+        The argument of `tinygrad_cnn.data.load`; empty for a model imported without its data.
     name : str
     classes : tuple of str
     preparation : str
@@ -116,6 +116,10 @@ class DataSettings:
 
     def load(self, source: str | None = None) -> Split:
         """Load the data of these settings again, or other data in the same way."""
+        if not (source or self.source):
+            raise ValueError(
+                "the model was imported without its data; expected a name or path (--data)"
+            )
         return load(source or self.source, self.preparation, self.size, self.grayscale)
 
     def normalize(self) -> Normalize:

@@ -22,6 +22,7 @@ from tinygrad_cnn.train.checkpoint import checkpoints, steps_of
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.evaluation import in_mode
 from tinygrad_cnn.train.model_file import MODEL_FILE, ModelFile
+from tinygrad_cnn.train.onnx_file import OnnxFile
 from tinygrad_cnn.train.own_state import load_own_state
 from tinygrad_cnn.train.settings import RunSettings
 from tinygrad_cnn.train.state import read_state, read_weights
@@ -151,7 +152,7 @@ class RunFolder:
     def write_settings(self, settings: RunSettings, model_file: ModelFile | None) -> None:
         """Write the copy of the model's file, if any, then ``settings.json``."""
         if model_file is not None:
-            with atomic_write(self.path / MODEL_FILE) as file:
+            with atomic_write(self.path / Path(settings.model.file or MODEL_FILE).name) as file:
                 file.write(model_file.source)
         with atomic_write(self.settings) as file:
             file.write(settings.to_json().encode())
@@ -203,7 +204,8 @@ class RunFolder:
         path = self.path / Path(settings.model.file).name
         if not path.is_file():
             raise RunError(f"{path}: there is no such file; it contained the model's class")
-        model_file = ModelFile.read(path, settings.model.name)
+        kind = OnnxFile if path.suffix == ".onnx" else ModelFile
+        model_file = kind.read(path, settings.model.name)
         if model_file.sha256 != settings.model.sha256:
             raise RunError(
                 f"{path}: has changed since the run: its SHA-256 is {model_file.sha256}, "

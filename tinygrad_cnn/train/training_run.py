@@ -34,6 +34,7 @@ from tinygrad_cnn.train.history import History
 from tinygrad_cnn.train.json_lines import JSONLines
 from tinygrad_cnn.train.loop import Callback, fit
 from tinygrad_cnn.train.model_file import MODEL_FILE, ModelFile
+from tinygrad_cnn.train.onnx_file import ONNX_FILE, OnnxFile
 from tinygrad_cnn.train.own_state import (
     global_random,
     has_hidden_state,
@@ -210,7 +211,8 @@ class TrainingRun:
         source : str
             The argument of `tinygrad_cnn.data.load`.
         model : str
-            A key of `tinygrad_cnn.nn.MODELS`, or ``"path/to/file.py:Class"``.
+            A key of `tinygrad_cnn.nn.MODELS`, ``"path/to/file.py:Class"``, or
+            ``"path/to/file.onnx"``, which is trained further.
         training : TrainingSettings
             See `recipe`.
         options : mapping, optional
@@ -603,16 +605,19 @@ def chosen_model(name: str, options: dict[str, Any]) -> tuple[ModelSettings, Mod
     """Return a model's settings, and its file if it is a user's; else raise ModelFileError."""
     if name in MODELS:
         return ModelSettings(name=name, options=options), None
-    path, colon, class_name = name.rpartition(":")
-    if not colon or not path.endswith(".py"):
+    path, _, class_name = name.rpartition(":")
+    kind, copy = ModelFile, MODEL_FILE
+    if name.endswith(".onnx"):
+        path, class_name, kind, copy = name, "OnnxModule", OnnxFile, ONNX_FILE
+    elif not path.endswith(".py"):
         raise ModelFileError(
-            f"model is {name!r}, expected {', '.join(MODELS)}, or a file and a class in it: "
-            "path/to/file.py:Class"
+            f"model is {name!r}, expected {', '.join(MODELS)}, a file and a class in it: "
+            "path/to/file.py:Class, or path/to/file.onnx"
         )
     if options:
         raise ModelFileError(f"{name} takes no options, but came with {', '.join(options)}")
-    file = ModelFile.read(Path(path), class_name)
-    return ModelSettings(name=class_name, file=MODEL_FILE, sha256=file.sha256), file
+    file = kind.read(Path(path), class_name)
+    return ModelSettings(name=class_name, file=copy, sha256=file.sha256), file
 
 
 def _ranks(distributed: bool) -> OneRank:
