@@ -128,7 +128,8 @@ class _OfPixels(Module):
     def __init__(self, trained: TrainedModel) -> None:
         normalize = trained.settings.data.normalize()
         self.mean, self.std = (
-            (255 * np.float32(value)).reshape(-1, 1, 1) for value in (normalize.mean, normalize.std)
+            (255 * np.asarray(value, np.float32)).reshape(-1, 1, 1)
+            for value in (normalize.mean, normalize.std)
         )
         self.model = trained.model
 

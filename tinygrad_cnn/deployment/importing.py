@@ -132,10 +132,9 @@ def _read_onnx(path: Path) -> Contents:
 
     with needs_extra("onnx", "importing an ONNX file"):
         import onnx
-        from google.protobuf.message import DecodeError
     try:
         proto = onnx.load_model(path, load_external_data=False)
-    except DecodeError as error:
+    except Exception as error:  # of protobuf, which has no types
         raise RunError(f"{path}: is damaged, or not an ONNX file: {error}") from error
     return {}, {}, {each.key: each.value for each in proto.metadata_props}
 

@@ -12,18 +12,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.capture import CaptureError, Instruction, Operand, Origin, Program, captured
+from tinygrad_cnn.capture import (
+    CaptureError,
+    Instruction,
+    Operand,
+    Origin,
+    Program,
+    Size,
+    captured,
+    compared,
+    folded,
+    parts,
+)
 from tinygrad_cnn.core.op import Op
-from tinygrad_cnn.core.recording import no_grad
 from tinygrad_cnn.deployment.source import GIVEN, Source, of_op, resolved
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.train.evaluation import in_mode
 
 __all__ = ["Network", "network_source"]
 
 WIDTH = 100
 INDENT = "    "
-BATCHES = (2, 3)
-"""The batches that are captured: what differs between them depends on the number of images."""
+BATCHES = (2, 2, 3)
+"""The batches that are captured: see `tinygrad_cnn.capture.compared`."""
 DEPTH = 2
 """Modules down to this depth have a block of lines."""
 
@@ -58,14 +69,6 @@ class Network:
         return output
 
 
-@dataclass(frozen=True)
-class _Count:
-    """A number that depends on the number of images N: ``times · N + more``."""
-
-    times: int
-    more: int
-
-
 def network_source(model: Module, input_shape: tuple[int, ...]) -> Network:
     """Return the source of a model in eval mode, for batches of any size.
 
@@ -83,22 +86,21 @@ def network_source(model: Module, input_shape: tuple[int, ...]) -> Network:
         in a way that the source cannot express.
     """
     rng = np.random.default_rng(0)
-    image = rng.standard_normal((max(BATCHES), *input_shape)).astype(np.float32)
-    named = chain(model.named_parameters(), model.named_buffers())
-    names = {id(array._array): name for name, array in named}
-    with no_grad():
-        programs = [_folded(captured(model, {"x": image[:n]}, names)) for n in BATCHES]
-    network = _Writer(*programs).network()
-    for program in programs:
-        _check(network, program)
+    batches = [rng.standard_normal((n, *input_shape)).astype(np.float32) for n in BATCHES]
+    names = {id(tensor._array): name for name, tensor in model._named_tensors()}
+    with in_mode(model, training=False):
+        programs = [captured(model, {"x": batch}, names) for batch in batches]
+    outputs = [program.outputs[0].array for program in programs]
+    network = _Writer(folded(compared(programs))).network()
+    for batch, output in zip(batches, outputs, strict=True):
+        _check(network, batch, output)
     return network
 
 
-def _check(network: Network, program: Program) -> None:
+def _check(network: Network, x: NDArray[Any], expected: NDArray[Any]) -> None:
     """Raise CaptureError if the source computes something else."""
-    expected = program.outputs[0].array
     try:
-        came = network.run(program.inputs[0].array)
+        came = network.run(x)
     except Exception as error:
         raise CaptureError(
             f"the NumPy source of an op fails: {type(error).__name__}: {error}"
@@ -108,70 +110,51 @@ def _check(network: Network, program: Program) -> None:
         raise CaptureError("the NumPy source of the model does not return what the model does")
 
 
-def _folded(program: Program) -> Program:
-    """Return the program without calls of constants only, and without calls that are not needed."""
-    calls: list[Instruction] = []
-    replaced: dict[int, Operand] = {}
-
-    def current(argument: Any) -> Any:
-        if isinstance(argument, list):
-            return [current(each) for each in argument]
-        return replaced.get(id(argument), argument)
-
-    for call in program.calls:
-        arguments = {name: current(argument) for name, argument in call.arguments.items()}
-        new = Instruction(call.array, call.op, arguments, call.scope)
-        fixed = all(isinstance(o, Origin) and o.kind != "input" for o in new.operands())
-        if fixed:
-            replaced[id(call)] = Origin(call.array, "constant", call.name, call.scope)
-        else:
-            replaced[id(call)] = new
-            calls.append(new)
-    outputs = [current(output) for output in program.outputs]
-    return Program(program.inputs, calls, outputs).without_dead_calls()
-
-
 class _Writer:
-    """Writes the source of a program, which was captured for two batches."""
+    """Writes the source of a program."""
 
-    def __init__(self, program: Program, other: Program) -> None:
+    def __init__(self, program: Program) -> None:
         if len(program.inputs) != 1 or len(program.outputs) != 1:
             raise CaptureError(
                 f"the model has {len(program.outputs)} outputs, expected 1: a Tensor of logits"
             )
-        pairs = [*zip(program.calls, other.calls, strict=False)]
-        if len(program.calls) != len(other.calls) or any(a.name != b.name for a, b in pairs):
-            raise CaptureError("the model calls other ops for another number of images")
         self.program = program
-        self.calls = {id(a): self._arguments(a, b) for a, b in pairs}
+        self.calls: dict[str, list[Instruction]] = {}
+        for call in program.calls:
+            self.calls.setdefault(call.name, []).append(call)
         self.sources = self._sources()
+        self.shared = {
+            name: source.knowing([self._known(call, source) for call in self.calls[name]])
+            for name, source in self.sources.items()
+        }
+        self.defined: dict[str, Source] = {}
         self.arrays: dict[str, NDArray[Any]] = {}
-        self.names: dict[int, str] = {}  # of arrays and variables, by id of the operand
+        self.names: dict[Operand, str] = {}  # of the variables
         self.counts_images = False
 
     # --- what the calls have -----------------------------------------------------------------
 
-    def _arguments(self, call: Instruction, other: Instruction) -> dict[str, Any]:
-        return {
-            name: _joined(call.name, value, other.arguments[name])
-            for name, value in call.arguments.items()
-        }
-
     def _sources(self) -> dict[str, Source]:
         """Return the source of each op, for all its calls."""
-        ops = {call.name: call.op for call in self.program.calls}
-        try:
-            return {n: of_op(o) for n, o in ops.items() if isinstance(o, Op)}
-        except TypeError as error:
-            raise CaptureError(str(error)) from error
+        found, refused = {}, []
+        for name, calls in self.calls.items():
+            op = calls[0].op
+            try:
+                if isinstance(op, Op):
+                    found[name] = of_op(op)
+            except TypeError as error:
+                refused.append(f"{error} (called in {calls[0].scope or 'the model'})")
+        if refused:
+            raise CaptureError("; ".join(refused))
+        return found
 
     def _known(self, call: Instruction, source: Source) -> dict[str, Any]:
         """Return what is known of the arguments of a call, by parameter of the source."""
         known: dict[str, Any] = {}
-        for parameter, value in zip(source.parameters, self.calls[id(call)].values(), strict=False):
-            if isinstance(value, Operand) or (isinstance(value, list) and call.op.sequence):
+        for parameter, value in zip(source.parameters, call.arguments.values(), strict=False):
+            if next(parts(value, Operand), None) is not None:
                 known[parameter] = GIVEN
-            elif not isinstance(value, np.ndarray) and not _counts(value):
+            elif not isinstance(value, np.ndarray) and next(parts(value, Size), None) is None:
                 known[parameter] = value
         return known
 
@@ -209,80 +192,74 @@ class _Writer:
 
     def _body(self) -> list[str]:
         calls = self.program.calls
-        by_op: dict[str, list[Instruction]] = {}
-        for call in calls:
-            by_op.setdefault(call.name, []).append(call)
-        self.shared = {
-            name: source.knowing([self._known(call, source) for call in by_op[name]])
-            for name, source in self.sources.items()
-        }
-        self.defined: dict[str, Source] = {}
-        uses = Counter(id(o) for call in calls for o in call.operands())
-        uses[id(self.program.outputs[0])] += 1
+        uses = Counter(operand for call in calls for operand in call.operands())
+        uses.update(self.program.outputs)
         targets = self._targets()
         rows: list[_Row] = []
         for call in calls:
-            row = _Row(call, targets[id(call)])
+            row = _Row(call, targets[call])
             last = rows[-1] if rows else None
-            inner = None
+            inner: dict[Operand, ast.expr] = {}
             if (
                 last
-                and uses[id(last.call)] == 1
+                and uses[last.call] == 1
                 and last.call in call.operands()
                 and _is_pointwise(call)
             ):
-                inner = {id(last.call): last.value}
+                inner = {last.call: last.value}
             row.value = self._expression(call, inner)
             if inner and len(row.text) <= WIDTH - 24:
                 rows.pop()
             elif inner:
                 row.value = self._expression(call)
             rows.append(row)
-            self.names[id(call)] = row.target
+            self.names[call] = row.target
         output = self.program.outputs[0]
         if not rows or rows[-1].call is not output:
             raise CaptureError("the last op of the model does not compute its output")
         rows[-1].target = ""
         return [*_blocks(rows)]
 
-    def _targets(self) -> dict[int, str]:
+    def _targets(self) -> dict[Operand, str]:
         """Return the variable of each result: that of an operand which is needed no more."""
-        last_use: dict[int, int] = {id(self.program.outputs[0]): len(self.program.calls)}
-        for i, call in reversed([*enumerate(self.program.calls)]):
+        calls = self.program.calls
+        last_use: dict[Operand, int] = {output: len(calls) for output in self.program.outputs}
+        for i, call in reversed([*enumerate(calls)]):
             for operand in call.operands():
-                last_use.setdefault(id(operand), i)
-        pool, order = _variables(), {}
-        self.names[id(self.program.inputs[0])] = x = next(pool)
-        order[x] = 0
-        held, free, targets = {id(self.program.inputs[0]): x}, list[str](), {}
-        for i, call in enumerate(self.program.calls):
-            for operand in {id(o): o for o in call.operands()}:
+                last_use.setdefault(operand, i)
+        pool = chain(["x", "h"], (f"h{i}" for i in count(1)))
+        (x,) = self.program.inputs
+        self.names[x] = next(pool)
+        order = {self.names[x]: 0}
+        held: dict[Operand, str] = {x: self.names[x]}
+        free: list[str] = []
+        targets: dict[Operand, str] = {}
+        for i, call in enumerate(calls):
+            for operand in call.operands():
                 if operand in held and last_use[operand] == i:
                     free.append(held.pop(operand))
             if not free:
                 free.append(next(pool))
                 order[free[0]] = len(order)
             free.sort(key=order.__getitem__)
-            held[id(call)] = targets[id(call)] = free.pop(0)
+            held[call] = targets[call] = free.pop(0)
         return targets
 
     # --- expressions -------------------------------------------------------------------------
 
     def _expression(
-        self, call: Instruction, inner: Mapping[int, ast.expr] | None = None
+        self, call: Instruction, inner: Mapping[Operand, ast.expr] | None = None
     ) -> ast.expr:
         """Return a call of an op, or its formula; with the expressions of operands in `inner`."""
-        arguments = self.calls[id(call)]
 
         def node(parameter: str, value: Any) -> ast.expr:
+            if isinstance(value, Operand):
+                return (inner or {}).get(value) or self._operand(value, parameter, call.scope)
             if isinstance(value, list):
                 return ast.List([node(f"{parameter}{i}", each) for i, each in enumerate(value)])
-            if isinstance(value, Operand):
-                return (inner or {}).get(id(value)) or self._operand(value, parameter, call.scope)
-            if isinstance(value, np.ndarray) and value.ndim:
-                return self._array(value, parameter, call.scope)
             return self._literal(value, parameter, call.scope)
 
+        arguments = call.arguments
         if not isinstance(call.op, Op):
             function = ast.parse(f"np.{call.name}", mode="eval").body
             return ast.Call(function, [node(name, value) for name, value in arguments.items()], [])
@@ -306,20 +283,15 @@ class _Writer:
         return ast.Call(ast.Name(shared.name), positional, keywords)
 
     def _operand(self, value: Operand, parameter: str, scope: str) -> ast.expr:
-        if isinstance(value, Instruction) or (isinstance(value, Origin) and value.kind == "input"):
-            return ast.Name(self.names[id(value)])
+        if value in self.names:
+            return ast.Name(self.names[value])
         assert isinstance(value, Origin)
         if value.kind == "constant" and value.array.ndim == 0:
             return self._literal(value.array, parameter, scope)
-        if id(value) not in self.names:
-            own = ".".join(filter(None, [value.scope or scope, value.name or parameter]))
-            self.names[id(value)] = self._named(
-                value.array, value.name if value.kind == "parameter" else own
-            )
-        return _item(self.names[id(value)])
+        return self._array(value.array, parameter, value.scope or scope, value.name)
 
-    def _array(self, value: NDArray[Any], parameter: str, scope: str) -> ast.expr:
-        return _item(self._named(value, ".".join(filter(None, [scope, parameter]))))
+    def _array(self, value: NDArray[Any], parameter: str, scope: str, name: str = "") -> ast.expr:
+        return _item(self._named(value, name or ".".join(filter(None, [scope, parameter]))))
 
     def _named(self, array: NDArray[Any], name: str) -> str:
         """Put an array among those of the network, and return its name there."""
@@ -340,11 +312,12 @@ class _Writer:
                 for part in (value.start, value.stop, value.step)
             )
             return ast.Slice(low, high, step)
-        if isinstance(value, _Count):
+        if isinstance(value, Size):
             self.counts_images = True
-            times = "N" if value.times == 1 else f"{value.times} * N"
-            sign = f" {'+' if value.more > 0 else '-'} {abs(value.more)}" if value.more else ""
-            return ast.parse(times + sign, mode="eval").body
+            times = value.values[-1] - value.values[0]  # for one more image
+            more = value.values[0] - times * BATCHES[0]
+            sign = f" {'+' if more > 0 else '-'} {abs(more)}" if more else ""
+            return ast.parse(f"{'' if times == 1 else f'{times} * '}N{sign}", mode="eval").body
         if isinstance(value, np.ndarray) and value.ndim:
             return self._array(value, parameter, scope)
         if isinstance(value, np.ndarray | np.generic):
@@ -387,10 +360,14 @@ class _Substitution(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.values.get(node.id, node)
 
-    def visit_Starred(self, node: ast.Starred) -> list[ast.expr]:
-        """Return the parts of a tuple in place of ``*shape``."""
-        value = self.visit(node.value)
-        return value.elts if isinstance(value, ast.Tuple) else [value]
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """Return ``x.reshape(N, 400)`` for ``x.reshape((N, 400))``."""
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("reshape", "transpose"):
+            (given,) = node.args
+            if isinstance(given, ast.Tuple) and given.elts:
+                node.args = given.elts
+        return node
 
 
 def _text(expression: ast.expr) -> str:
@@ -427,48 +404,9 @@ def _blocks(rows: list[_Row]) -> Iterator[str]:
         yield text
 
 
-def _variables() -> Iterator[str]:
-    """Yield the names of variables."""
-    return chain(["x", "h"], (f"h{i}" for i in count(1)))
-
-
 def _is_pointwise(call: Instruction) -> bool:
     return not isinstance(call.op, Op) or call.op.elementwise
 
 
 def _item(name: str) -> ast.expr:
     return ast.Subscript(ast.Name("W"), ast.Constant(name))
-
-
-def _counts(value: Any) -> bool:
-    """Return whether an option depends on the number of images."""
-    return "_Count(" in repr(value)
-
-
-def _joined(name: str, value: Any, other: Any) -> Any:
-    """Return an argument for any number of images, from those for the two batches."""
-    if isinstance(value, Instruction) or (isinstance(value, Origin) and value.kind == "input"):
-        return value
-    if isinstance(value, Origin):
-        if not isinstance(other, Origin) or not _same(value.array, other.array):
-            raise CaptureError(f"{name} gets an array that depends on the number of images")
-        return value
-    if isinstance(value, tuple | list) and len(value) == len(other):
-        return type(value)(_joined(name, *pair) for pair in zip(value, other, strict=True))
-    if isinstance(value, slice):
-        parts = ("start", "stop", "step")
-        return slice(*(_joined(name, getattr(value, p), getattr(other, p)) for p in parts))
-    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value != other:
-        times = int(other) - int(value)
-        return _Count(times, int(value) - times * BATCHES[0])
-    if not _same(value, other):
-        raise CaptureError(f"{name} gets {value!r}, which depends on the number of images")
-    return value
-
-
-def _same(value: Any, other: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return isinstance(other, np.ndarray) and np.array_equal(
-            value, other, value.dtype.kind in "fc"
-        )
-    return bool(value is other or value == other)

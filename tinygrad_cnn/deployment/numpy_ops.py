@@ -77,6 +77,11 @@ def absolute(x: Any) -> Any:
     return np.abs(x)
 
 
+@numpy_source("astype")
+def astype(x: Any, dtype: Any) -> Any:
+    return x.astype(dtype)
+
+
 @numpy_source("exp")
 def exp(x: Any) -> Any:
     return np.exp(x)
@@ -164,12 +169,12 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 @numpy_source("reshape")
 def reshape(x: Any, shape: Any) -> Any:
-    return x.reshape(*shape)
+    return x.reshape(shape)
 
 
 @numpy_source("transpose")
 def transpose(x: Any, axes: Any = None) -> Any:
-    return x.transpose(*axes)
+    return x.transpose(axes)
 
 
 @numpy_source("broadcast_to")
@@ -345,22 +350,21 @@ def conv_transpose2d(
     dilation: Any = 1,
 ) -> Any:
     """Add x[n, c, h, w] · w[c, f, i, j] to y[n, f, h · stride + i, w · stride + j]."""
-    if groups != 1:
-        raise NotImplementedError("groups")
-    if isinstance(padding, str):
-        raise NotImplementedError("padding by name")
     if dilation != 1:
         w = dilated(w, dilation)
-    (N, _, H, W), (_, F, kh, kw) = x.shape, w.shape
-    (sh, sw), (oh, ow) = np.broadcast_to(stride, 2), np.broadcast_to(output_padding, 2)
-    y = np.zeros((N, F, (H - 1) * sh + kh + oh, (W - 1) * sw + kw + ow), x.dtype)
-    for i in range(kh):
-        for j in range(kw):
-            part = np.einsum("nchw,cf->nfhw", x, w[:, :, i, j], optimize=True)
-            y[:, :, i : i + H * sh : sh, j : j + W * sw : sw][:, :, :H, :W] += part
+    N, C, H, W = x.shape
+    x = x.reshape(N, groups, -1, H, W)
+    w = w.reshape(groups, C // groups, *w.shape[1:])
+    (sh, sw), (kh, kw) = np.broadcast_to(stride, 2), w.shape[3:]
+    oh, ow = ((H, W) - np.ones(2, int)) * (sh, sw) + (kh, kw) + output_padding
+    y = np.zeros((N, groups, w.shape[2], oh, ow), x.dtype)
+    for i, j in np.ndindex(kh, kw):
+        cells = y[..., i : i + (H - 1) * sh + 1 : sh, j : j + (W - 1) * sw + 1 : sw]
+        cells += np.einsum("ngchw,gcf->ngfhw", x, w[..., i, j], optimize=True)
+    y = y.reshape(N, -1, oh, ow)
     if padding != 0:
         (top, bottom), (left, right) = np.broadcast_to(np.transpose(padding), (2, 2)).T
-        y = y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
+        y = y[:, :, top : oh - bottom, left : ow - right]
     if bias is None:
         return y
     return y + bias[:, None, None]
@@ -376,18 +380,23 @@ def maxpool(
     ceil_mode: bool = False,
     wide_padding: bool = False,
 ) -> Any:
-    if dilation != 1:
-        raise NotImplementedError("dilation")
-    if ceil_mode:
-        raise NotImplementedError("ceil_mode")
-    if padding == "same":
-        padding = same_padding(x, size, size if stride is None else stride, 1)
-    if padding not in (0, "valid"):
-        x = bordered(x, padding, -np.inf)
     kh, kw = sh, sw = np.broadcast_to(size, 2)
     if stride is not None:
         sh, sw = np.broadcast_to(stride, 2)
+    if dilation != 1:
+        dh, dw = np.broadcast_to(dilation, 2)
+        kh, kw = (kh - 1) * dh + 1, (kw - 1) * dw + 1
+    if padding == "valid":
+        padding = 0
+    if padding == "same":
+        padding = same_padding(x, (kh, kw), (sh, sw), 1)
+    if padding != 0:
+        x = bordered(x, padding, -np.inf)
+    if ceil_mode:
+        x = extended(x, padding, (kh, kw), (sh, sw), -np.inf)
     windows = sliding_window_view(x, (kh, kw), (2, 3))[:, :, ::sh, ::sw]
+    if dilation != 1:
+        windows = windows[..., ::dh, ::dw]
     return windows.max((4, 5))
 
 
@@ -401,22 +410,33 @@ def avgpool(
     count_include_pad: bool = True,
     wide_padding: bool = False,
 ) -> Any:
-    if ceil_mode:
-        raise NotImplementedError("ceil_mode")
-    if padding == "same":
-        padding = same_padding(x, size, size if stride is None else stride, 1)
-    if not count_include_pad:
-        inside = bordered(np.ones((1, 1, *x.shape[2:]), x.dtype), padding)
-    if padding not in (0, "valid"):
-        x = bordered(x, padding)
     kh, kw = sh, sw = np.broadcast_to(size, 2)
     if stride is not None:
         sh, sw = np.broadcast_to(stride, 2)
+    if padding == "valid":
+        padding = 0
+    if padding == "same":
+        padding = same_padding(x, size, (sh, sw), 1)
+    if ceil_mode or not count_include_pad:
+        counted = bordered(np.ones((1, 1, *x.shape[2:]), x.dtype), padding, count_include_pad)
+    if padding != 0:
+        x = bordered(x, padding)
+    if ceil_mode:
+        x = extended(x, padding, (kh, kw), (sh, sw))
+        counted = extended(counted, padding, (kh, kw), (sh, sw))
     windows = sliding_window_view(x, (kh, kw), (2, 3))[:, :, ::sh, ::sw]
-    if not count_include_pad:
-        inside = sliding_window_view(inside, (kh, kw), (2, 3))[:, :, ::sh, ::sw]
-        return windows.sum((4, 5)) / inside.sum((4, 5))
+    if ceil_mode or not count_include_pad:
+        counted = sliding_window_view(counted, (kh, kw), (2, 3))[:, :, ::sh, ::sw]
+        return windows.sum((4, 5)) / counted.sum((4, 5))
     return windows.mean((4, 5))
+
+
+def extended(x: Any, padding: Any, size: Any, stride: Any, value: float = 0.0) -> Any:
+    """Pad the end of height and width for a last window, if it starts before the border."""
+    n, after = np.array(x.shape[2:]), np.broadcast_to(np.transpose(padding), (2, 2))[1]
+    more = np.subtract(size, n) % stride
+    more = np.where(n + more - size < n - after, more, 0)
+    return np.pad(x, [(0, 0), (0, 0), (0, more[0]), (0, more[1])], constant_values=value)
 
 
 def bordered(x: Any, padding: Any, value: float = 0.0) -> Any:

@@ -197,7 +197,7 @@ class Source:
         names = [node.id for node in nodes if isinstance(node, ast.Name)]
         plain = (
             ast.BinOp, ast.UnaryOp, ast.Subscript, ast.Attribute, ast.Call, ast.Name, ast.keyword,
-            ast.operator, ast.unaryop, ast.expr_context, ast.Constant, ast.Starred,
+            ast.operator, ast.unaryop, ast.expr_context, ast.Constant,
         )  # fmt: skip
         if not all(isinstance(node, plain) for node in nodes):
             return None
