@@ -23,7 +23,7 @@ from tinygrad_cnn.support.modules import public
 from tinygrad_cnn.support.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tinygrad_cnn import check, distributed, onnx
+    from tinygrad_cnn import check, deployment, distributed, onnx
     from tinygrad_cnn.train.state import load, save
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "check",
     "data",
     "default_dtype",
+    "deployment",
     "derive",
     "detect_nan",
     "distributed",
@@ -76,6 +77,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "check": "check",
+            "deployment": "deployment",
             "distributed": "distributed",
             "load": "train.state",
             "onnx": "onnx",

@@ -1,12 +1,26 @@
-"""Trained models for use without this package: NumPy programs, ONNX files and weights."""
+"""Trained models in and out: NumPy programs, ONNX files and weights, with what is needed to use them.
+
+The commands ``tinygrad-cnn export`` and ``import`` are made of these functions.
+"""
 
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.deployment.formats import write_npz, write_onnx, write_program, write_safetensors
+from tinygrad_cnn.deployment.importing import import_run
 from tinygrad_cnn.deployment.network import Network, network_source
 from tinygrad_cnn.deployment.source import numpy_source
 from tinygrad_cnn.support.modules import public
 
-__all__ = ["Network", "network_source", "numpy_source"]
+__all__ = [
+    "Network",
+    "import_run",
+    "network_source",
+    "numpy_source",
+    "write_npz",
+    "write_onnx",
+    "write_program",
+    "write_safetensors",
+]
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = public(__name__)

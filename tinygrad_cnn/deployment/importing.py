@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.data import load as load_data
 from tinygrad_cnn.deployment.formats import METADATA
 from tinygrad_cnn.deployment.metadata import PIXELS, SETTINGS
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.onnx import load
+from tinygrad_cnn.onnx.reading import read_model
 from tinygrad_cnn.train import DataSettings, ModelSettings, RunFolder, RunSettings, TrainingSettings
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.model_file import ModelFile
@@ -119,7 +122,7 @@ def _read_safetensors(path: Path) -> Contents:
 
 def _read_npz(path: Path) -> Contents:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         metadata = json.loads(str(arrays.pop(METADATA, "{}")))
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -128,14 +131,7 @@ def _read_npz(path: Path) -> Contents:
 
 
 def _read_onnx(path: Path) -> Contents:
-    from tinygrad_cnn.support.modules import needs_extra
-
-    with needs_extra("onnx", "importing an ONNX file"):
-        import onnx
-    try:
-        proto = onnx.load_model(path, load_external_data=False)
-    except Exception as error:  # of protobuf, which has no types
-        raise RunError(f"{path}: is damaged, or not an ONNX file: {error}") from error
+    proto, _, _ = read_model(path)
     return {}, {}, {each.key: each.value for each in proto.metadata_props}
 
 
@@ -163,6 +159,8 @@ def _model(
 ) -> tuple[ModelSettings, ModelFile | None]:
     if path.suffix == ".onnx":
         return chosen_model(str(path), options)
+    if name is None and options:
+        raise ValueError(f"{path}: --option is for --model, which is missing")
     if name is None and before is not None:
         if before.model.file is not None:
             raise ValueError(
@@ -184,9 +182,7 @@ def _data(
     if before is not None:
         known = dict(vars(before.data))
     if source is not None:
-        from tinygrad_cnn.data import load
-
-        known = dict(vars(DataSettings.of(load(source), source)))
+        known = dict(vars(DataSettings.of(load_data(source), source)))
     chosen = {name: value for name, value in given.items() if value is not None}
     known |= {name: tuple(value) for name, value in chosen.items()}
     if "input_shape" not in known and path.suffix == ".onnx":
@@ -206,10 +202,6 @@ def _data(
 
 def _input_shape(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of an image, if an ONNX file states it."""
-    import onnx
-
-    graph = onnx.load_model(path, load_external_data=False).graph
-    named = {each.name for each in graph.initializer}
-    inputs = [each for each in graph.input if each.name not in named]
-    sizes = [each.dim_value for each in inputs[0].type.tensor_type.shape.dim] if inputs else []
-    return {"input_shape": tuple(sizes[1:])} if len(sizes) == 4 and all(sizes[1:]) else {}
+    shape = load(path).inputs[0].shape or ()
+    sizes = tuple(size for size in shape[1:] if isinstance(size, int))
+    return {"input_shape": sizes} if len(sizes) == 3 else {}

@@ -121,6 +121,7 @@ class _Writer:
         self.program = program
         self.calls: dict[str, list[Instruction]] = {}
         for call in program.calls:
+            call.arguments = {n: _simplest(call, n, v) for n, v in call.arguments.items()}
             self.calls.setdefault(call.name, []).append(call)
         self.sources = self._sources()
         self.shared = {
@@ -378,23 +379,20 @@ def _text(expression: ast.expr) -> str:
 
 def _blocks(rows: list[_Row]) -> Iterator[str]:
     """Yield the lines, with a block for each module, and the shapes where they change."""
-    containers = {
-        scope.rpartition(".")[0] for scope in (row.call.scope for row in rows) if "." in scope
-    }
+    scopes = {row.call.scope for row in rows}
+    containers = {scope.rpartition(".")[0] for scope in scopes if "." in scope}
+    blocks = [_block(row.call.scope, containers) for row in rows]
+    last = {block: i for i, block in enumerate(blocks)}
     shape: tuple[int, ...] = ()
-    before: str | None = None
-    for row in rows:
-        parts = row.call.scope.split(".")[:DEPTH]
-        prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-        block = next(
-            (p for p in prefixes if any(c == p or c.startswith(f"{p}.") for c in containers)), ""
-        )
-        if before is not None and block != before:
-            yield ""
+    before = ""
+    for i, (row, block) in enumerate(zip(rows, blocks, strict=True)):
+        if not block and last.get(before, 0) > i:
+            block = before
+        if block != before:
+            if i:
+                yield ""
             if block:
                 yield f"{INDENT}# {block}"
-        elif before is None and block:
-            yield f"{INDENT}# {block}"
         before = block
         text = row.text
         if row.call.shape != shape:
@@ -402,6 +400,25 @@ def _blocks(rows: list[_Row]) -> Iterator[str]:
             comment = f"  # ({', '.join(['N', *map(str, shape[1:])])})"
             text += comment if len(text) + len(comment) <= WIDTH else ""
         yield text
+
+
+def _block(scope: str, containers: set[str]) -> str:
+    """Return the module, at most `DEPTH` below the model, that has a line of this scope."""
+    parts = scope.split(".")[:DEPTH]
+    names = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    inside = (n for n in names if any(c == n or c.startswith(f"{n}.") for c in containers))
+    return next(inside, "")
+
+
+def _simplest(call: Instruction, name: str, value: Any) -> Any:
+    """Return one number for a pair of equal ones, such as a stride."""
+    if isinstance(call.op, Op):
+        annotation = str(call.op.signature.parameters[name].annotation)
+        while annotation.startswith(("Pair", "Padding")) and isinstance(value, tuple | list):
+            if any(part != value[0] for part in value):
+                break
+            value = value[0]
+    return value
 
 
 def _is_pointwise(call: Instruction) -> bool:

@@ -48,11 +48,13 @@ class OnnxFile(ModelFile):
             model = load(self.source)
             if len(model.inputs) != 1:
                 raise ValueError(f"it has {len(model.inputs)} inputs, expected 1: images")
-            if None in model.inputs[0].shape[1:]:  # computes the sizes of its inside at loading
-                model = load(self.source, {model.inputs[0].name: (None, *input_shape)})
-            images = np.random.default_rng(0).standard_normal((2, *input_shape)).astype(np.float32)
+            (images,) = model.inputs
+            if any(not isinstance(size, int) for size in (images.shape or (None,) * 2)[1:]):
+                # Sizes inside of it are then computed at loading.
+                model = load(self.source, {images.name: (None, *input_shape)})
+            drawn = np.random.default_rng(0).standard_normal((2, *input_shape))
             with no_grad():
-                outputs = model(Tensor._of(images))
+                outputs = model(Tensor._of(drawn.astype(np.float32)))
         except ModuleNotFoundError:
             raise
         except Exception as error:
