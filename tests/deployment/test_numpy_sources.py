@@ -12,18 +12,17 @@ from support.example_calls import calls
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.check.call import Call
-from tinygrad_cnn.deployment.source import GIVEN, SOURCES, Source, of_op, resolved
+from tinygrad_cnn.deployment.source import GIVEN, SOURCES, FunctionSource, of_op, resolved
 
-of_op(tg.OPS["relu"])  # declares those of the package
 OURS = sorted(name for name in SOURCES if tg.OPS[name].__module__.startswith("tinygrad_cnn."))
 WINDOWED = {"conv2d", "conv_transpose2d", "maxpool", "avgpool"}
 
 
-def function_of(source: Source) -> Any:
+def function_of(source: FunctionSource) -> Any:
     """Run a source with what it needs, and return the function."""
     scope: dict[str, Any] = {}
 
-    def define(source: Source) -> None:
+    def define(source: FunctionSource) -> None:
         functions, numbers, imports = resolved(source)
         scope.update(numbers)
         for each in functions.values():
@@ -81,7 +80,7 @@ def cases(x: Any, mode: str = "a", size: Any = None, more: Any = None) -> Any:
 
 
 def test_a_decided_if_gives_way_to_its_branch() -> None:
-    source = Source.of(cases)
+    source = FunctionSource.of(cases)
     assert list(source.knowing([{"mode": "a"}]).parameters) == ["x"]
     assert source.knowing([{"mode": "a"}]).text == (
         'def cases(x):\n    """Say something."""\n    return x + 1  # one'
@@ -93,14 +92,14 @@ def test_a_decided_if_gives_way_to_its_branch() -> None:
 
 
 def test_an_if_that_calls_decide_differently_stays() -> None:
-    both = Source.of(cases).knowing([{"mode": "a"}, {"mode": "b"}])
+    both = FunctionSource.of(cases).knowing([{"mode": "a"}, {"mode": "b"}])
     assert 'if mode == "a":' in both.text
     assert list(both.parameters) == ["x", "mode", "size", "more"]
-    assert "if mode" in Source.of(cases).knowing([{}]).text
+    assert "if mode" in FunctionSource.of(cases).knowing([{}]).text
 
 
 def test_a_parameter_that_is_always_given_has_no_default() -> None:
-    source = Source.of(cases).knowing([{"mode": "b", "size": 5, "more": GIVEN}])
+    source = FunctionSource.of(cases).knowing([{"mode": "b", "size": 5, "more": GIVEN}])
     assert source.text.splitlines()[0] == "def cases(x, more, size=None):"
 
 
@@ -114,6 +113,6 @@ def test_one_operation_is_a_formula() -> None:
     def twice(x: Any) -> Any:
         return x + x
 
-    assert Source.of(matmul).formula() is not None
-    assert Source.of(cube).formula() is None  # has a number
-    assert Source.of(twice).formula() is None  # would compute the operand twice
+    assert FunctionSource.of(matmul).formula() is not None
+    assert FunctionSource.of(cube).formula() is None  # has a number
+    assert FunctionSource.of(twice).formula() is None  # would compute the operand twice

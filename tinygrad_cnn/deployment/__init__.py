@@ -1,4 +1,4 @@
-"""Trained models in and out: NumPy programs, ONNX files and weights, with what is needed to use them.
+"""Trained models in and out: NumPy programs, ONNX files and weights.
 
 The commands ``tinygrad-cnn export`` and ``import`` are made of these functions.
 """
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from tinygrad_cnn.deployment.formats import write_npz, write_onnx, write_program, write_safetensors
 from tinygrad_cnn.deployment.importing import import_run
-from tinygrad_cnn.deployment.network import Network, network_source
+from tinygrad_cnn.deployment.network import NumpyNetwork, network_source
 from tinygrad_cnn.deployment.source import numpy_source
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
-    "Network",
+    "NumpyNetwork",
     "import_run",
     "network_source",
     "numpy_source",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.deployment.metadata import metadata
-from tinygrad_cnn.deployment.network import WIDTH, Network, network_source
+from tinygrad_cnn.deployment.network import WIDTH, NumpyNetwork, network_source
 from tinygrad_cnn.deployment.numpy_ops import softmax
-from tinygrad_cnn.deployment.source import Source
+from tinygrad_cnn.deployment.source import FunctionSource
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.version import __version__
@@ -78,7 +79,7 @@ def files(path: Path) -> list[Path]:
     return [path, path.with_suffix(".npz")] if path.suffix == ".py" else [path]
 
 
-def write_safetensors(trained: TrainedModel, path: Path) -> None:
+def write_safetensors(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
     """Write the weights as safetensors, with the metadata in the header.
 
     The studio reads the file, and so do `tinygrad_cnn.load` and other programs.
@@ -87,7 +88,7 @@ def write_safetensors(trained: TrainedModel, path: Path) -> None:
     write_weights(path, model.state_dict(), own_state(model), metadata(settings))
 
 
-def write_npz(trained: TrainedModel, path: Path) -> None:
+def write_npz(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
     """Write the weights as a ``.npz`` file, with the metadata as JSON in the array "metadata"."""
     arrays = trained.model.state_dict()
     if METADATA in arrays:
@@ -96,13 +97,13 @@ def write_npz(trained: TrainedModel, path: Path) -> None:
     _write_arrays(path, {**arrays, METADATA: np.array(text)})
 
 
-def write_onnx(trained: TrainedModel, path: Path, pixels: bool = False) -> None:
+def write_onnx(trained: TrainedModel, path: str | os.PathLike[str], pixels: bool = False) -> None:
     """Write an ONNX file, with the metadata in it.
 
     Parameters
     ----------
     trained : TrainedModel
-    path : Path
+    path : str or path-like
     pixels : bool
         Whether the file takes pixels from 0 to 255 and returns probabilities. By default it takes
         normalized images, as in training, and returns logits.
@@ -138,7 +139,7 @@ class _OfPixels(Module):
         return ops.softmax(self.model((pixels - self.mean) / self.std))
 
 
-def write_program(trained: TrainedModel, path: Path) -> None:
+def write_program(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
     """Write a NumPy program, and its arrays beside it with the suffix ``.npz``.
 
     Raises
@@ -146,7 +147,7 @@ def write_program(trained: TrainedModel, path: Path) -> None:
     CaptureError
         As `network_source`.
     """
-    model, settings = trained
+    path, (model, settings) = Path(path), trained
     network = network_source(model, settings.data.input_shape)
     arrays, text = _program(network, trained, path)
     _write_arrays(path.with_suffix(".npz"), arrays)
@@ -155,7 +156,7 @@ def write_program(trained: TrainedModel, path: Path) -> None:
 
 
 def _program(
-    network: Network, trained: TrainedModel, path: Path
+    network: NumpyNetwork, trained: TrainedModel, path: Path
 ) -> tuple[dict[str, NDArray[Any]], str]:
     """Return the arrays and the text of a program."""
     settings, arrays = trained.settings, dict(network.arrays)
@@ -167,7 +168,7 @@ def _program(
         arrays["CLASSES"] = np.array(data.classes)
         labels = 'W["CLASSES"].tolist()'
     functions = [*network.functions]
-    probabilities = Source.of(softmax).knowing([{"axis": -1, "temperature": 1.0}]).text
+    probabilities = FunctionSource.of(softmax).knowing([{"axis": -1, "temperature": 1.0}]).text
     if not any(text.startswith("def softmax(") for text in functions):
         functions.append(probabilities)
     shapes = [f"({sizes})"] + [f"({sizes[3:]})"] * (data.input_shape[0] == 1)
@@ -214,7 +215,7 @@ def _tuple(start: str, items: Iterable[str]) -> str:
     return "\n".join(["(", *lines, ")"])
 
 
-def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def _write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write a ``.npz`` file, atomically; the same arrays give the same bytes."""
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
@@ -223,7 +224,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(part, np.asarray(array, order="C"), allow_pickle=False)
 
 
-WRITERS: dict[str, Callable[[TrainedModel, Path], None]] = {
+WRITERS: dict[str, Callable[[TrainedModel, str | os.PathLike[str]], None]] = {
     "onnx": write_onnx,
     "safetensors": write_safetensors,
     "npz": write_npz,

@@ -112,15 +112,15 @@ def _write(
 
 # --- reading -------------------------------------------------------------------------------------
 
-Contents = tuple[dict[str, NDArray[Any]], dict[str, Any], dict[str, str]]
+_Read = tuple[dict[str, NDArray[Any]], dict[str, Any], dict[str, str]]
 
 
-def _read_safetensors(path: Path) -> Contents:
+def _read_safetensors(path: Path) -> _Read:
     arrays, own = read_weights(path)
     return arrays, own, unpack_arrays(path.read_bytes(), str(path))[1]
 
 
-def _read_npz(path: Path) -> Contents:
+def _read_npz(path: Path) -> _Read:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -130,7 +130,7 @@ def _read_npz(path: Path) -> Contents:
     return arrays, {}, metadata if isinstance(metadata, dict) else {}
 
 
-def _read_onnx(path: Path) -> Contents:
+def _read_onnx(path: Path) -> _Read:
     proto, _, _ = read_model(path)
     return {}, {}, {each.key: each.value for each in proto.metadata_props}
 

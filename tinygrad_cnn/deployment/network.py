@@ -25,22 +25,24 @@ from tinygrad_cnn.capture import (
     parts,
 )
 from tinygrad_cnn.core.op import Op
-from tinygrad_cnn.deployment.source import GIVEN, Source, of_op, resolved
+from tinygrad_cnn.deployment.source import GIVEN, FunctionSource, of_op, resolved
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.evaluation import in_mode
 
-__all__ = ["Network", "network_source"]
+__all__ = ["NumpyNetwork", "network_source"]
 
 WIDTH = 100
 INDENT = "    "
 BATCHES = (2, 2, 3)
 """The batches that are captured: see `tinygrad_cnn.capture.compared`."""
+UNPACKING = (".reshape", ".transpose")
+"""The methods of arrays that take the numbers of a tuple as arguments."""
 DEPTH = 2
 """Modules down to this depth have a block of lines."""
 
 
 @dataclass(frozen=True)
-class Network:
+class NumpyNetwork:
     """The source of a network.
 
     Attributes
@@ -69,7 +71,7 @@ class Network:
         return output
 
 
-def network_source(model: Module, input_shape: tuple[int, ...]) -> Network:
+def network_source(model: Module, input_shape: tuple[int, ...]) -> NumpyNetwork:
     """Return the source of a model in eval mode, for batches of any size.
 
     Parameters
@@ -97,7 +99,7 @@ def network_source(model: Module, input_shape: tuple[int, ...]) -> Network:
     return network
 
 
-def _check(network: Network, x: NDArray[Any], expected: NDArray[Any]) -> None:
+def _check(network: NumpyNetwork, x: NDArray[Any], expected: NDArray[Any]) -> None:
     """Raise CaptureError if the source computes something else."""
     try:
         came = network.run(x)
@@ -128,14 +130,14 @@ class _Writer:
             name: source.knowing([self._known(call, source) for call in self.calls[name]])
             for name, source in self.sources.items()
         }
-        self.defined: dict[str, Source] = {}
+        self.defined: dict[str, FunctionSource] = {}
         self.arrays: dict[str, NDArray[Any]] = {}
         self.names: dict[Operand, str] = {}  # of the variables
         self.counts_images = False
 
     # --- what the calls have -----------------------------------------------------------------
 
-    def _sources(self) -> dict[str, Source]:
+    def _sources(self) -> dict[str, FunctionSource]:
         """Return the source of each op, for all its calls."""
         found, refused = {}, []
         for name, calls in self.calls.items():
@@ -149,7 +151,7 @@ class _Writer:
             raise CaptureError("; ".join(refused))
         return found
 
-    def _known(self, call: Instruction, source: Source) -> dict[str, Any]:
+    def _known(self, call: Instruction, source: FunctionSource) -> dict[str, Any]:
         """Return what is known of the arguments of a call, by parameter of the source."""
         known: dict[str, Any] = {}
         for parameter, value in zip(source.parameters, call.arguments.values(), strict=False):
@@ -161,22 +163,22 @@ class _Writer:
 
     # --- the lines ---------------------------------------------------------------------------
 
-    def network(self) -> Network:
+    def network(self) -> NumpyNetwork:
         """Return the source."""
         body = self._body()
         if self.counts_images:
             body.insert(0, f"{INDENT}N = len(x)")
         functions, numbers, imports = self._functions()
         lines = [f"{name} = {value!r}" for name, value in numbers.items()]
-        return Network([*lines, *functions], body, self.arrays, imports)
+        return NumpyNetwork([*lines, *functions], body, self.arrays, imports)
 
     def _functions(self) -> tuple[list[str], dict[str, Any], set[str]]:
         """Return the definitions, those that others use first."""
-        found: dict[str, Source] = {}
+        found: dict[str, FunctionSource] = {}
         numbers: dict[str, Any] = {}
         imports: set[str] = set()
 
-        def add(source: Source) -> None:
+        def add(source: FunctionSource) -> None:
             needed, constants, lines = resolved(source)
             for each in needed.values():
                 if each.name != source.name and each.name not in found:
@@ -364,10 +366,9 @@ class _Substitution(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         """Return ``x.reshape(N, 400)`` for ``x.reshape((N, 400))``."""
         self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("reshape", "transpose"):
-            (given,) = node.args
-            if isinstance(given, ast.Tuple) and given.elts:
-                node.args = given.elts
+        given = node.args[0] if len(node.args) == 1 else None
+        if isinstance(given, ast.Tuple) and ast.unparse(node.func).endswith(UNPACKING):
+            node.args = given.elts or [given]
         return node
 
 

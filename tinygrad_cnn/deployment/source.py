@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tinygrad_cnn.core.op import Op
 
-__all__ = ["GIVEN", "SOURCES", "Source", "numpy_source"]
+__all__ = ["GIVEN", "SOURCES", "FunctionSource", "numpy_source"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,7 +59,7 @@ def numpy_source(op: Op[..., Any] | str) -> Callable[[F], F]:
 
 
 @dataclass(frozen=True)
-class Source:
+class FunctionSource:
     """The source of a function.
 
     Attributes
@@ -76,7 +76,7 @@ class Source:
     namespace: Mapping[str, Any]
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> Source:
+    def of(cls, function: Callable[..., Any]) -> FunctionSource:
         """Return the source of a function; OSError or TypeError if there is none."""
         function = inspect.unwrap(function)
         if not isinstance(function, FunctionType):
@@ -133,7 +133,7 @@ class Source:
         """Return the globals that the body reads."""
         return {name: self.namespace[name] for name in sorted(self.names & self.namespace.keys())}
 
-    def tidied(self) -> Source:
+    def tidied(self) -> FunctionSource:
         """Return the source without annotations, with the first line of the docstring."""
         definition, lines = self.definition, self.text.splitlines()
         first = definition.body[0]
@@ -145,7 +145,7 @@ class Source:
             body.insert(0, f'    """{said.splitlines()[0]}"""')
         elif first.lineno == definition.lineno:
             raise TypeError(f"{self.name} is written on one line, expected a body below")
-        return Source(
+        return FunctionSource(
             self.name, "\n".join([self._signature(self.parameters), *body]), self.namespace
         )
 
@@ -153,7 +153,7 @@ class Source:
         each = [n if d is None else f"{n}={ast.unparse(d)}" for n, d in parameters.items()]
         return f"def {self.name}({', '.join(each)}):"
 
-    def knowing(self, calls: Sequence[Mapping[str, Any]]) -> Source:
+    def knowing(self, calls: Sequence[Mapping[str, Any]]) -> FunctionSource:
         """Return the source for some calls, of which arguments are known: values, or `GIVEN`.
 
         A statement ``if`` that holds in all calls, or in none, gives way to its branch. A parameter
@@ -172,7 +172,7 @@ class Source:
             if branch and isinstance(branch[-1], ast.Return | ast.Raise):
                 end = len(lines)
             lines[statement.lineno - 1 : end] = _lines(lines, branch)
-        shorter = Source(self.name, "\n".join(lines), self.namespace)
+        shorter = FunctionSource(self.name, "\n".join(lines), self.namespace)
         kept = {
             name: None if all(known.get(name) is GIVEN for known in calls) else default
             for name, default in self.parameters.items()
@@ -180,7 +180,9 @@ class Source:
         }
         ordered = dict(sorted(kept.items(), key=lambda item: item[1] is not None))
         body = shorter.text.splitlines()[1:]
-        return Source(self.name, "\n".join([self._signature(ordered), *body]), self.namespace)
+        return FunctionSource(
+            self.name, "\n".join([self._signature(ordered), *body]), self.namespace
+        )
 
     def formula(self) -> ast.expr | None:
         """Return the expression of a function that is one operation on its parameters, or None.
@@ -234,7 +236,7 @@ def _lines(lines: list[str], branch: list[ast.stmt]) -> list[str]:
     return [line[4:] for line in lines[branch[0].lineno - 1 : branch[-1].end_lineno]]
 
 
-def resolved(source: Source) -> tuple[dict[str, Source], dict[str, Any], set[str]]:
+def resolved(source: FunctionSource) -> tuple[dict[str, FunctionSource], dict[str, Any], set[str]]:
     """Return what a source needs: functions, numbers and imports.
 
     Raises
@@ -242,7 +244,7 @@ def resolved(source: Source) -> tuple[dict[str, Source], dict[str, Any], set[str
     TypeError
         If it uses something else.
     """
-    functions: dict[str, Source] = {}
+    functions: dict[str, FunctionSource] = {}
     numbers: dict[str, Any] = {}
     imports: set[str] = set()
     for name, value in source.uses().items():
@@ -253,13 +255,13 @@ def resolved(source: Source) -> tuple[dict[str, Source], dict[str, Any], set[str
         elif isinstance(value, Op):
             functions[name] = of_op(value)
         elif isinstance(value, FunctionType) and not _is_internal(value):
-            functions[name] = Source.of(value)
+            functions[name] = FunctionSource.of(value)
         else:
             raise TypeError(f"it uses {name}")
     return functions, numbers, imports
 
 
-def of_op(op: Op[..., Any]) -> Source:
+def of_op(op: Op[..., Any]) -> FunctionSource:
     """Return the source of an op: its NumPy function, or else its forward.
 
     Raises
@@ -267,11 +269,9 @@ def of_op(op: Op[..., Any]) -> Source:
     TypeError
         If it has no NumPy function, and its forward is not plain NumPy.
     """
-    import tinygrad_cnn.deployment.numpy_ops  # noqa: F401  # declares the package's own
-
     declared = SOURCES.get(op.name)
     try:
-        source = Source.of(op.forward if declared is None else declared)
+        source = FunctionSource.of(op.forward if declared is None else declared)
         resolved(source)
     except (TypeError, OSError, SyntaxError) as error:
         raise TypeError(

@@ -195,9 +195,8 @@ def _kind(model: Any) -> type[Tensor]:
             if tensor._tensor is not Tensor:
                 return tensor._tensor
         if any(base.__module__.startswith("tinygrad_cnn.compat") for base in type(model).__mro__):
-            from tinygrad_cnn.compat.torch.tensor import Tensor as Compatible
-
-            return Compatible
+            kind: type[Tensor] = import_module("tinygrad_cnn.compat.torch.tensor").Tensor
+            return kind
     return Tensor
 
 
