@@ -70,7 +70,7 @@ def _replaced(value: Any, new: dict[Operand, Operand]) -> Any:
     if isinstance(value, Operand):
         return new.get(value, value)
     if isinstance(value, list | tuple) and any(isinstance(part, Operand) for part in value):
-        return [_replaced(part, new) for part in value]
+        return type(value)(_replaced(part, new) for part in value)
     return value
 
 

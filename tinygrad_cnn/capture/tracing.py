@@ -123,6 +123,8 @@ class _Watch(Observer):
                 arguments[name] = self.option(given, value, optional)
             elif isinstance(value, np.ndarray):
                 arguments[name] = self.converted(given, value)
+            elif isinstance(value, tuple):  # an index of several parts
+                arguments[name] = self.option(given, value)
         self._add(Instruction(event.output, op, arguments, event.scope))
 
     def option(self, given: Any, value: Any, is_array: bool = False) -> Any:
@@ -132,7 +134,7 @@ class _Watch(Observer):
             return self.value(array) if is_array or self._is_value(array) else value
         if isinstance(given, list | tuple) and type(given) is type(value):
             found = [self.option(*pair) for pair in zip(given, value, strict=True)]
-            return found if any(isinstance(part, Operand) for part in found) else value
+            return type(given)(found) if any(isinstance(p, Operand) for p in found) else value
         return value
 
     def discrete(self, ufunc: np.ufunc, inputs: tuple[Any, ...], output: Variable) -> None:
