@@ -295,8 +295,15 @@ def test_indices(index: Any) -> None:
 
 
 def test_computed_indices() -> None:
-    rows = np.array([2, 0, -1, 1])
-    assert_exported(lambda x, i: tg.take(x, i, 0), [CUBE, rows], [[CUBE, rows[::-1] * 0]])
+    rows, others = np.array([2, 0, -1, 1]), np.array([0, -3, 1, 1])
+    other = [[CUBE, others]]
+    assert_exported(lambda x, i: tg.take(x, i, 0), [CUBE, rows], other)
+    assert_exported(lambda x, i: x[..., 1:, i], [CUBE, rows], other)
+    assert_exported(
+        lambda x, i: x[i], [CUBE, rows.astype(np.int32)], [[CUBE, other[0][1].astype("i4")]]
+    )
+    with pytest.raises(tg.onnx.OnnxError, match="getitem: one of several arrays in an index is"):
+        assert_exported(lambda x, i: x[i, i], [CUBE, rows])
     assert_exported(lambda x: tg.getitem(x, x > 20), [CUBE], [[CUBE[::-1] * 2]])
 
 

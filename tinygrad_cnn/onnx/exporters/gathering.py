@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from tinygrad_cnn.onnx.exporters.values import cast, whole
+from tinygrad_cnn.onnx.exporters.values import in_int64, whole
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
 @exporter("take")
 def _(graph: Graph, x: Reference, indices: Any, axis: int | None = None) -> Any:
     y, place = _along(graph, x, axis)
-    return graph.node("Gather", y, _whole(graph, indices), axis=place)
+    return graph.node("Gather", y, in_int64(graph, indices), axis=place)
 
 
 @exporter("take_along_axis")
@@ -60,14 +58,9 @@ def _along(graph: Graph, x: Reference, axis: int | None) -> tuple[Any, int]:
     return x, axis % x.array.ndim
 
 
-def _whole(graph: Graph, indices: Any) -> Any:
-    """Return indices in int64."""
-    return cast(graph, indices, np.int64) if isinstance(indices, Reference) else whole(indices)
-
-
 def _fitted(graph: Graph, indices: Any, shape: list[Any], axis: int) -> Any:
     """Return indices, repeated to `shape` along all axes but one."""
-    places = _whole(graph, indices)
+    places = in_int64(graph, indices)
     own = list(places.shape)
     wanted = [1 if a == axis else n for a, n in enumerate(shape)]
     if [1 if a == axis else n for a, n in enumerate(own)] == wanted:

@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.exporters.shape import to_the_end
-from tinygrad_cnn.onnx.exporters.values import cast, like, whole
+from tinygrad_cnn.onnx.exporters.values import in_int64, like, whole
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 __all__ = ["at_index"]
@@ -26,11 +26,11 @@ def at_index(graph: Graph, x: Reference, index: Any) -> Any:
     places = [part for part in parts if part is not None]
     y = _sliced(graph, x, places)
     chosen = {a: part for a, part in enumerate(places) if not isinstance(part, slice)}
-    if len(chosen) > 1 and any(np.ndim(part) for part in chosen.values()):
+    if len(chosen) > 1 and any(map(_ndim, chosen.values())):
         y, parts = _gathered(graph, y, parts, chosen)
     else:
         for axis in sorted(chosen, reverse=True):
-            y = graph.node("Gather", y, whole(chosen[axis]), axis=axis)
+            y = graph.node("Gather", y, in_int64(graph, chosen[axis]), axis=axis)
         parts = [new for part in parts for new in _axes_of(part)]
     added = [a for a, part in enumerate(parts) if part is None]
     if added:
@@ -43,7 +43,7 @@ def _at_computed(graph: Graph, x: Reference, index: Reference) -> Any:
     if index.dtype.kind == "b":
         places = graph.node("Transpose", graph.node("NonZero", index), perm=[1, 0])
         return graph.node("GatherND", x, places)
-    return graph.node("Gather", x, cast(graph, index, np.int64), axis=0)
+    return graph.node("Gather", x, in_int64(graph, index), axis=0)
 
 
 def _spelled_out(index: Any, ndim: int) -> list[Any]:
@@ -51,12 +51,13 @@ def _spelled_out(index: Any, ndim: int) -> list[Any]:
     parts: list[Any] = []
     for part in index if isinstance(index, tuple) else (index,):
         if isinstance(part, Reference):
-            if not part.is_constant:
-                raise OnnxError("an index of several parts is computed, expected arrays")
-            part = part.array
+            if part.is_constant:
+                part = part.array
+            elif part.dtype.kind == "b":
+                raise OnnxError("the index has a computed mask, expected nothing beside it")
         if isinstance(part, list):
             part = np.array(part) if part else np.empty(0, np.int64)
-        if np.ndim(part) == 0 and np.asarray(part).dtype.kind == "b":
+        if isinstance(part, bool | np.bool_):
             raise OnnxError(f"the index is {part}, expected integers, slices or arrays")
         if isinstance(part, np.ndarray) and part.dtype.kind == "b":
             parts += part.nonzero()
@@ -90,6 +91,8 @@ def _gathered(
 
     As in NumPy, their axes come first, unless the arrays stand next to each other.
     """
+    if any(isinstance(part, Reference) for part in chosen.values()):
+        raise OnnxError("one of several arrays in an index is computed, expected only one array")
     arrays = np.broadcast_arrays(*map(whole, chosen.values()))
     ndim, found = sum(part is not None for part in parts), arrays[0].ndim
     others = [a for a in range(ndim) if a not in chosen]
@@ -113,7 +116,11 @@ def _gathered(
 
 def _axes_of(part: Any) -> list[Any]:
     """Return the part of an index for each axis of the result: None for a new one."""
-    return [part] if part is None or isinstance(part, slice) else [slice(None)] * np.ndim(part)
+    return [part] if part is None or isinstance(part, slice) else [slice(None)] * _ndim(part)
+
+
+def _ndim(part: Any) -> int:
+    return np.ndim(part.array if isinstance(part, Reference) else part)
 
 
 @exporter(ops.put)

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn.onnx.graph import Graph, Reference
 
-__all__ = ["as_floats", "cast", "common", "like", "on_batches", "one_to_one", "whole"]
+__all__ = ["as_floats", "cast", "common", "in_int64", "like", "on_batches", "one_to_one", "whole"]
 
 
 def like(x: Reference, value: Any) -> NDArray[Any]:
@@ -40,6 +40,11 @@ def cast(graph: Graph, x: Reference, dtype: DTypeLike) -> Reference:
         return x
     with np.errstate(invalid="ignore"):  # NaN as an integer
         return replace(x, name=graph.node("Cast", x, to=wanted), array=x.array.astype(wanted))
+
+
+def in_int64(graph: Graph, indices: Any) -> Any:
+    """Return indices, computed or not, in the dtype that operators take."""
+    return cast(graph, indices, np.int64) if isinstance(indices, Reference) else whole(indices)
 
 
 def common(graph: Graph, a: Reference, b: Reference) -> tuple[Reference, Reference]:
