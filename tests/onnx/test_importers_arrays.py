@@ -287,6 +287,16 @@ def test_running_sums_agree_with_onnxruntime(
     agree("CumSum", x, axis, exclusive=int(exclusive), reverse=int(reverse), opset=14)
 
 
+@given(st.integers(0, 3), st.booleans(), st.integers(0, 99))
+def test_regions_agree_with_onnxruntime(ratio: int, half: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    corners = np.sort(rng.uniform(-4, 24, (5, 2, 2)), 1).reshape(5, 4).astype(np.float32)
+    mode = "half_pixel" if half else "output_half_pixel"
+    agree("RoiAlign", values((2, 3, 8, 9)), corners, rng.integers(0, 2, 5), spatial_scale=0.5,
+          sampling_ratio=ratio, output_height=3, output_width=2, opset=16,
+          coordinate_transformation_mode=mode)  # fmt: skip
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_determinants_agree_with_onnxruntime(n: int) -> None:
     x = values((2, 3, n, n))

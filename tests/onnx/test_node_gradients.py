@@ -12,8 +12,10 @@ from support.onnx_cases import Case, cases, not_supported
 import tinygrad_cnn as tg
 
 SMALL = 10_000  # the most values of the inputs of a case
-SETTINGS = {"OneHot": {0, 1}, "Pad": {2}, "Resize": {1, 2}, "Upsample": {1}}
-"""Inputs of floats that are settings: indices, a value of padding, scales."""
+SETTINGS = {
+    "OneHot": {0, 1}, "Pad": {2}, "Resize": {1, 2}, "RoiAlign": {1}, "Upsample": {1},
+}  # fmt: skip
+"""Inputs of floats that are settings: indices, a value of padding, scales, regions."""
 
 STEPPED = {
     "Hardmax": "constant between its steps, so that the result is an array",

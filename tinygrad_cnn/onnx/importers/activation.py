@@ -61,9 +61,14 @@ def _(node: Operator, x: Any) -> Any:
 
 
 @importer("Swish")
-def _(node: Operator, x: Any) -> Any:
+def _swish(node: Operator, x: Any) -> Any:
     alpha = node.get("alpha", 1.0)
     return ops.silu(x) if alpha == 1 else x * ops.sigmoid(alpha * x)
+
+
+@importer("SwiGLU")
+def _(node: Operator, gate: Any, x: Any) -> Any:
+    return _swish(node, gate) * x
 
 
 @importer("Sigmoid")
