@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.onnx.importers.values import (
-    dtype_of,
     integers,
     is_floating,
     plain,
@@ -19,6 +18,7 @@ from tinygrad_cnn.onnx.importers.values import (
     whole,
 )
 from tinygrad_cnn.onnx.operator import Operator, importer
+from tinygrad_cnn.onnx.tensors import dtype_of
 
 __all__: list[str] = []
 
@@ -82,7 +82,7 @@ def _text(value: Any) -> str:
 
 @importer("Cast")
 def _(node: Operator, x: Array) -> Array:
-    return _cast(node, x, dtype_of(node, node.get("to")))
+    return _cast(node, x, dtype_of(node.get("to"), str(node)))
 
 
 @importer("CastLike")
@@ -94,7 +94,7 @@ def _(node: Operator, x: Array, like: Array) -> Array:
 
 @importer("BitCast")
 def _(node: Operator, x: Array) -> Array:
-    dtype = dtype_of(node, node.get("to"))
+    dtype = dtype_of(node.get("to"), str(node))
     if dtype.itemsize != x.dtype.itemsize or node.get("to") in (10, 16):
         raise refused(node, f"{x.dtype} as data type {node.get('to')}")
     return np.array(plain(x), order="C").view(dtype)
@@ -120,12 +120,12 @@ def _(node: Operator, x: Array) -> Array:
     to = node.get("dtype")
     rows, columns = x.shape
     eye: NDArray[Any] = np.eye(rows, columns, node.get("k", 0))
-    return eye.astype(x.dtype if to is None else dtype_of(node, to))
+    return eye.astype(x.dtype if to is None else dtype_of(to, str(node)))
 
 
 def _window(node: Operator, size: Array, weights: list[float]) -> Array:
     """Return Σ wₖ·cos(2πkn / N): a window whose Fourier series has few terms."""
-    dtype = dtype_of(node, node.get("output_datatype", 1))
+    dtype = dtype_of(node.get("output_datatype", 1), str(node))
     (n,) = integers(size)
     period = n if node.get("periodic", 1) else n - 1
     angle = 2 * np.pi * np.arange(n) / max(period, 1)

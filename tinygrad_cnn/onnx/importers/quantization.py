@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.onnx.importers.shape import reshaped
-from tinygrad_cnn.onnx.importers.values import axis_of, dtype_of, is_floating, plain, refused
+from tinygrad_cnn.onnx.importers.values import axis_of, is_floating, plain, refused
 from tinygrad_cnn.onnx.operator import IMPORTERS, Operator, importer
+from tinygrad_cnn.onnx.tensors import dtype_of
 
 __all__: list[str] = []
 
@@ -40,7 +41,7 @@ def _saturated(x: NDArray[Any], zero: NDArray[Any]) -> NDArray[Any]:
 @importer("QuantizeLinear")
 def _(node: Operator, x: Array, scale: Array, zero: Array | None = None) -> Array:
     if zero is None:
-        dtype = dtype_of(node, node.get("output_dtype") or 2)
+        dtype = dtype_of(node.get("output_dtype") or 2, str(node))
         zero = np.zeros(scale.shape, dtype)
     if zero.dtype.kind not in "iu":
         raise refused(node, f"the zero point is of {zero.dtype}, expected integers")
@@ -57,7 +58,7 @@ def _(node: Operator, x: Array, scale: Array, zero: Array | None = None) -> Arra
         values = values - plain(_spread(node, zero, x.shape))
     y = ops.mul(values.astype(scale.dtype), _spread(node, scale, x.shape))
     to = node.get("output_dtype", 0)
-    return ops.astype(y, dtype_of(node, to)) if to else y
+    return ops.astype(y, dtype_of(to, str(node))) if to else y
 
 
 @importer("DynamicQuantizeLinear")

@@ -6,8 +6,9 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Array
-from tinygrad_cnn.onnx.importers.values import axis_of, dtype_of, integers, plain, refused
+from tinygrad_cnn.onnx.importers.values import axis_of, integers, plain, refused
 from tinygrad_cnn.onnx.operator import Operator, importer
+from tinygrad_cnn.onnx.tensors import dtype_of
 
 __all__: list[str] = []
 
@@ -85,4 +86,6 @@ def _(node: Operator, bins: Array, length: Array, rate: Array, low: Array, high:
     falling = (right - rows) / np.maximum(right - center, 1)
     weights = np.where(rows < center, rising, np.where(rows == center, 1.0, falling))
     inside = (rows >= left) & ((rows < right) | (rows == center))
-    return np.where(inside, weights, 0.0).astype(dtype_of(node, node.get("output_datatype", 1)))
+    return np.where(inside, weights, 0.0).astype(
+        dtype_of(node.get("output_datatype", 1), str(node))
+    )

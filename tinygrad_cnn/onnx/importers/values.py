@@ -15,7 +15,6 @@ from tinygrad_cnn.onnx.operator import Operator
 __all__ = [
     "Computation",
     "axis_of",
-    "dtype_of",
     "integers",
     "is_floating",
     "plain",
@@ -25,12 +24,6 @@ __all__ = [
 
 Computation: TypeAlias = Callable[..., Any]
 """An op, or a function of NumPy."""
-
-_DTYPES: dict[int, Any] = {
-    1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64,
-    8: object, 9: bool, 11: np.float64, 12: np.uint32, 13: np.uint64,
-    10: np.float32, 16: np.float32,  # both kinds of float16 are computed in float32
-}  # fmt: skip
 
 
 def is_floating(x: Array) -> bool:
@@ -55,21 +48,9 @@ def axis_of(node: Operator, axis: int, ndim: int) -> int:
     return axis % ndim
 
 
-def dtype_of(node: Operator, number: int) -> np.dtype[Any]:
-    """Return the dtype of a number of the standard's data types."""
-    if number not in _DTYPES:
-        raise refused(
-            node,
-            f"data type {number}, expected floats of 16 to 64 bits, integers of 8 to 64 bits, "
-            "bools or text",
-        )
-    dtype: np.dtype[Any] = np.dtype(_DTYPES[number])
-    return dtype
-
-
 def refused(node: Operator, reason: str) -> OnnxError:
     """Return the error of a node that cannot be computed."""
-    return OnnxError(f"{node.op_type} {node.name!r}: {reason}")
+    return OnnxError(f"{node}: {reason}")
 
 
 def whole(function: Computation, *arrays: Array) -> NDArray[Any]:
