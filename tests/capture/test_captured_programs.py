@@ -147,6 +147,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     ".numpy()": lambda x: x.numpy(),
     ".data": lambda x: x.data,
     "a function of NumPy": lambda x: np.asarray(x),
+    "np.any": lambda x: 2.0 if np.any(x) else 1.0,
+    "np.argmax": lambda x: x[np.argmax(x)],
     "in": lambda x: 3.0 in x,
     "a format": lambda x: f"{x.sum():.2f}",
 }
@@ -214,7 +216,7 @@ DIFFERENT: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "shape": (lambda x: x * np.arange(x.shape[1]), "mul: b, a constant, depends on the size"),
     "loop": (lambda x: sum(x[:, i] for i in range(x.shape[1])), "depends on the size of the input"),
-    "number": (lambda x: x * (1.0 / x.shape[1]), "mul: b, a constant, depends on the size"),
+    "number": (lambda x: x * x.shape[1] ** -0.5, "mul: b, a constant, depends on the size"),
 }  # fmt: skip
 
 

@@ -381,3 +381,41 @@ def test_one_object_is_entered_again_and_inside_itself() -> None:
     with double, double:
         assert tg.Tensor(1.0).dtype == "f8"
     assert tg.Tensor(1.0).dtype == "f4"
+
+
+class Calls(tg.Observer):
+    """Keeps what observers get."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any], Any]] = []
+
+    def forward(self, event: tg.ForwardEvent) -> None:
+        self.events.append((event.op.name, event.given, event.output))
+
+    def composed(self, name: str, arguments: dict[str, Any], result: Any) -> None:
+        self.events.append((name, arguments, result))
+
+
+def test_observers_get_functions_made_of_ops_after_their_ops() -> None:
+    x, calls = tg.Tensor([[1.0, 3.0, 2.0]]), Calls()
+    with tg.observe(calls):
+        y = tg.squeeze(x, axis=0)
+        places = tg.argmax(x, 1)
+    assert [name for name, _, _ in calls.events] == ["reshape", "squeeze", "argmax"]
+    (_, of_reshape, _), (_, of_squeeze, result), (_, of_argmax, found) = calls.events
+    assert of_reshape["x"] is x
+    assert result is y
+    assert of_squeeze["x"] is x
+    assert of_squeeze["axis"] == 0
+    assert of_argmax["keepdims"] is False  # a default
+    assert found is places
+
+
+def test_observers_get_arguments_as_they_were_passed() -> None:
+    x, index, number, calls = tg.Tensor([1.0, 2.0]), np.array([1, 0]), np.float64(3.0), Calls()
+    with tg.observe(calls):
+        tg.mul(x, number)
+        tg.getitem(x, index)
+    (_, of_mul, _), (_, of_getitem, _) = calls.events
+    assert of_mul["b"] is number
+    assert of_getitem["index"] is index

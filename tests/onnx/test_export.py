@@ -153,6 +153,20 @@ def test_float64_stays_float64() -> None:
     assert_same(file, model, random(3, 4).astype(np.float64), tolerance=1e-12)
 
 
+def test_loaded_files_have_the_same_parameters_and_can_be_exported_again() -> None:
+    model = nn.build("resnet20", input_shape=(3, 16, 16), classes=4).eval()
+    file = tg.onnx.export(model, random(1, 3, 16, 16))
+    loaded = tg.onnx.load(file)
+    ours = {name: tensor._array for name, tensor in model.named_parameters()}
+    theirs = {name: tensor._array for name, tensor in loaded.named_parameters()}
+    assert theirs.keys() == ours.keys()
+    assert all(np.array_equal(theirs[name], ours[name]) for name in ours)
+    again = tg.onnx.export(loaded, random(1, 3, 16, 16))
+    assert operators(again) == operators(file)
+    assert {w.name for w in again.graph.initializer} == {w.name for w in file.graph.initializer}
+    assert_same(again, model, random(3, 3, 16, 16))
+
+
 # --- constants -----------------------------------------------------------------------------------
 
 
@@ -204,6 +218,11 @@ VARYING = {
     "zeros": (lambda x: x + np.zeros((x.shape[0], x.shape[1], 1), "f4"), (2, 6, 8), (3, 11, 8)),
     "half": (lambda x: x[:, : x.shape[1] // 2] * 2.0, (2, 6, 8), (3, 11, 8)),
     "but one": (lambda x: x[:, 1:] - x[:, : x.shape[1] - 1], (2, 6, 8), (3, 11, 8)),
+    "mean": (
+        lambda x: tg.sum(x, 1) / x.shape[1] - x[:, 0] * (1 / x.shape[1]),
+        (2, 6, 8),
+        (3, 11, 8),
+    ),
     "broadcast": (lambda x: tg.broadcast_to(tg.sum(x, 1, True), x.shape), (2, 6, 8), (3, 11, 8)),
     "arg": (lambda x: tg.argmax(x, 1), (2, 6, 8), (3, 11, 8)),
     "best": (lambda x: tg.topk(x, 3, 1), (2, 6, 8), (3, 11, 8)),

@@ -16,14 +16,10 @@ TOLERANCE = 1e-5
 def outputs(file: Any, *inputs: Any) -> list[np.ndarray]:
     """Return what onnxruntime computes from a file."""
     try:
-        import onnxruntime
+        from support.onnxruntime_runs import computed
     except ImportError:
         lacking("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(file.SerializeToString(), options)
-    names = [value.name for value in session.get_inputs()]
-    return session.run(None, dict(zip(names, map(np.asarray, inputs), strict=True)))
+    return computed(file, list(map(np.asarray, inputs)))
 
 
 def flat(result: Any) -> list[np.ndarray]:

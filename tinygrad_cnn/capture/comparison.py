@@ -17,6 +17,7 @@ from tinygrad_cnn.capture.program import (
     Output,
     Program,
     Size,
+    parts,
 )
 from tinygrad_cnn.ops.shape import broadcast_to
 
@@ -54,7 +55,8 @@ def folded(program: Program) -> Program:
 
     for call in program.calls:
         results: list[Operand] = [*call.results] or [call]
-        fixed = not any(isinstance(n, Size) for result in results for n in result.sizes or ())
+        numbers = [*call.arguments.values(), *(result.sizes for result in results)]
+        fixed = next(parts(numbers, Size), None) is None
         if fixed and all(map(constant, call.operands())):
             for result in results:
                 new[result] = Origin(result.array, "constant", "", call.scope)
@@ -98,15 +100,15 @@ class _Comparison:
             }
             self.calls.append(first)
             self.same_value(calls, number)
-            for parts in zip(*(call.results for call in calls), strict=True):
-                self.same_value(parts, (number, parts[0].index))
+            for outputs in zip(*(call.results for call in calls), strict=True):
+                self.same_value(outputs, (number, outputs[0].index))
         if len({len(p.calls) for p in self.programs}) > 1:
             self.differs("the number of calls", [len(p.calls) for p in self.programs])
         if len({len(p.outputs) for p in self.programs}) > 1:
             self.differs("the number of outputs", [len(p.outputs) for p in self.programs])
         merged = zip(*(p.outputs for p in self.programs), strict=True)
-        outputs = [self.merged(list(values), "the output") for values in merged]
-        return Program(self.first.inputs, self.calls, outputs, self.first.names)
+        last = [self.merged(list(values), "the output") for values in merged]
+        return Program(self.first.inputs, self.calls, last, self.first.names)
 
     def same_calls(self, calls: Sequence[Instruction]) -> None:
         names = [call.place for call in calls]
@@ -187,11 +189,14 @@ class _Comparison:
         if first in self.added:
             return self.added[first]
         entries = np.concatenate([value.array.reshape(-1)[:1] for value in values])
-        if not self.by_sizes([value.shape for value in values]) or not all(
-            len(entries) == len(values) and _equal(value.array, np.full(value.shape, entries[0]))
-            for value in values
-        ):
+        uniform = len(entries) == len(values) and all(
+            _equal(value.array, np.full(value.shape, entry))
+            for value, entry in zip(values, entries, strict=True)
+        )
+        if not self.by_sizes([value.array.shape for value in values]) or not uniform:
             self.differs(f"{name}, a constant,", [value.array for value in values])
+        if len({*entries.tolist()}) > 1:
+            return self.scalar(values, entries, name)
         self.set_sizes(values)
         shape = tuple(
             n if isinstance(n, int) else self.fitted([v.shape[axis] for v in values], name)
@@ -208,6 +213,25 @@ class _Comparison:
         self.calls.append(call)
         self.added[first] = call
         return call
+
+    def scalar(self, values: list[Operand], entries: Any, name: str) -> Operand:
+        """Return a single number that is a size, or 1 divided by one."""
+        first = values[0]
+        for reciprocal in (False, True) if self.by_sizes(entries) else ():
+            with np.errstate(divide="ignore"):
+                exact = 1 / entries.astype(np.float64) if reciprocal else entries
+            whole = np.round(np.clip(np.nan_to_num(exact), 0, 2**31)).astype(np.int64)
+            again = (1 / np.maximum(whole, 1) if reciprocal else whole).astype(entries.dtype)
+            if first.array.size == 1 and first.shape == values[-1].shape and _equal(again, entries):
+                size = self.fitted(whole.tolist(), f"{name}, a constant,")
+                arguments = {"size": size, "reciprocal": reciprocal, "like": first}
+                scope = self.call.scope if self.call else ""
+                call = Instruction(first.array, "size", arguments, scope)
+                call.sizes = first.sizes = first.shape
+                self.calls.append(call)
+                self.added[first] = call
+                return call
+        return self.differs(f"{name}, a constant,", [value.array for value in values])
 
     # --- numbers that vary with the sizes --------------------------------------------------------
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.capture.program import CaptureError, Instruction, Operand, Origin, Output, Program
+from tinygrad_cnn.core.numpy_dispatch import WITHOUT_GRADIENT
 from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
 from tinygrad_cnn.core.op import OPTIONAL
 from tinygrad_cnn.core.recording import no_grad, recording
@@ -21,6 +22,11 @@ from tinygrad_cnn.ops.arithmetic import astype
 
 __all__ = ["captured"]
 
+OF_SHAPES = {
+    np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
+    np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj,
+}  # fmt: skip
+"""Functions of NumPy that read no values."""
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -235,6 +241,13 @@ def _traced(kind: type[Tensor]) -> type[Tensor]:
     members["detach"] = lambda self: self
     members["is_leaf"] = property(lambda self: False)  # in-place operators return a new Tensor
     members["__slots__"] = ()
+
+    def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in WITHOUT_GRADIENT and function not in OF_SHAPES:
+            refuse(f"np.{function.__name__}")(self)
+        return kind.__array_function__(self, function, types, args, kwargs)
+
+    members["__array_function__"] = array_function
     made: type[Tensor] = type(f"Traced{kind.__name__}", (kind,), members)
     made._tensor = made
     return made

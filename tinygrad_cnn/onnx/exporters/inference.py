@@ -26,3 +26,10 @@ def _(graph: Graph, x: Reference, indices: Reference, values: Any, axis: int) ->
             "Expand", np.array(values, x.dtype), graph.integers(list(indices.shape))
         )
     return graph.node("ScatterElements", x, indices, values, axis=axis)
+
+
+@exporter("size")
+def _(graph: Graph, size: Any, reciprocal: bool, like: Reference) -> Any:
+    number = graph.node("Cast", graph.integers([size]), to=like.dtype)
+    number = graph.node("Reciprocal", number) if reciprocal else number
+    return graph.reshaped(number, like.shape)
