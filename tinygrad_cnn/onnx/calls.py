@@ -17,7 +17,7 @@ from tinygrad_cnn.onnx.tensors import TensorReader
 
 __all__ = ["Body", "GraphReader", "NodeCall", "in_order", "needed"]
 
-MOST_CALLS = 1_000_000
+MOST_CALLS = 200_000
 _DEEPEST = 32  # of graphs in graphs, and functions in functions
 _STANDARD = ("", "ai.onnx")
 

@@ -117,6 +117,8 @@ def _(node: Operator, x: Array, sizes: Array | None = None) -> Array:
         lengths = integers(given)
     else:  # the last is shorter if they cannot be equal
         count = node.get("num_outputs", node.outputs)
+        if not 0 < count <= max(x.shape[a], node.outputs):
+            raise refused(node, f"num_outputs is {count}, but the input shape {x.shape}")
         length = -(-x.shape[a] // count)
         lengths = [max(min(length, x.shape[a] - k * length), 0) for k in range(count)]
     if sum(lengths) != x.shape[a] or min(lengths, default=0) < 0:
