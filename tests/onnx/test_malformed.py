@@ -212,7 +212,7 @@ def test_a_small_file_that_asks_for_a_huge_constant_is_refused_in_little_memory(
     contents = BOMBS[name]().SerializeToString()
     tracemalloc.start()
     try:
-        with pytest.raises(OnnxError, match="'bomb': its constant result .* exceeds the limit"):
+        with pytest.raises(OnnxError, match=r"'bomb': its constant result .* exceeds the limit"):
             tg.onnx.load(contents)
         assert tracemalloc.get_traced_memory()[1] < 80 * MEGABYTE
     finally:

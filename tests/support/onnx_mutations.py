@@ -26,21 +26,21 @@ def mutate_onnx(contents: bytes, rng: random.Random) -> bytes:
     model = onnx.ModelProto.FromString(contents)
     for _ in range(rng.choice((1, 1, 2, 3))):
         places = list(fields(model))
-        names = [value for message, field, _ in places if field.type == field.TYPE_STRING
+        names = [value for message, field in places if field.type == field.TYPE_STRING
                  for value in values(message, field)]  # fmt: skip
-        message, field, depth = rng.choice(places)
+        message, field = rng.choice(places)
         change(message, field, names, rng)
     if rng.random() < 0.02:
         nest(model, rng.choice((10, 40, 90)))
     return model.SerializeToString()
 
 
-def fields(message: Any, depth: int = 0) -> Iterator[tuple[Any, Any, int]]:
-    """Yield the fields of a message and of those inside, with their depth."""
+def fields(message: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
+    """Yield the fields of a message and of those inside."""
     for field in message.DESCRIPTOR.fields:
         filled = bool(values(message, field))
         if filled or depth < 4:
-            yield message, field, depth
+            yield message, field
         if field.message_type is not None and filled:
             for inner in values(message, field):
                 yield from fields(inner, depth + 1)

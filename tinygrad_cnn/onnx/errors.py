@@ -9,7 +9,7 @@ __all__ = ["OnnxError", "explained", "named"]
 
 _PLAIN = (
     ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError,
-    RecursionError, TypeError, ValueError,
+    RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 
 

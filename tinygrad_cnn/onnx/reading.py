@@ -101,9 +101,9 @@ class InputInfo:
         if not isinstance(array, np.ndarray):
             array = np.array(array, self.dtype if self.dtype.kind == "f" else None)
         wanted, came = self.dtype.kind, array.dtype.kind
+        known = {name: size for name, size in sizes.items() if name in (self.shape or ())}
         fits = came in {"f": "f", "O": "OUST"}.get(wanted, wanted if wanted == "b" else "iu")
         if not fits or not self._takes(array.shape, sizes):
-            known = {name: size for name, size in sizes.items() if name in (self.shape or ())}
             said = f", with {', '.join(f'{n} = {s}' for n, s in known.items())}" if known else ""
             raise OnnxError(
                 f"input {self.name!r} is {array.dtype} {array.shape}, expected {self}{said}"

@@ -6,6 +6,7 @@ limit or another setting stay constants; tables here say at which inputs of an o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -41,7 +42,7 @@ _STEPS = {
 
 _WEIGHTED: dict[str, Sequence[int]] = {
     "BatchNormalization": [1, 2], "Conv": [1, 2], "ConvTranspose": [1, 2], "DeformConv": [1, 3],
-    "GRU": [1, 2, 3], "Gemm": [1, 2], "GroupNormalization": [1, 2], "InstanceNormalization": [1, 2],
+    "GRU": [1, 2, 3], "Gemm": [1, 2],
     "LSTM": [1, 2, 3], "LayerNormalization": [1, 2], "MatMul": [0, 1], "PRelu": [1],
     "RNN": [1, 2, 3],
 }  # fmt: skip
@@ -49,6 +50,9 @@ _WEIGHTED: dict[str, Sequence[int]] = {
 
 _STATISTICS: dict[str, Sequence[int]] = {"BatchNormalization": [3, 4]}
 """The inputs that follow the data in train mode: buffers."""
+
+_CONSTANT = re.compile(r"/constant[^/]*$", re.IGNORECASE)
+"""The names that exporters give to constants, such as "/pool/Constant_output_0"."""
 
 _FLOATS = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
@@ -62,7 +66,7 @@ def weights(body: Body) -> tuple[_Arrays, _Arrays]:
         if array.dtype.kind != "f" or name not in reached or name in buffers:
             continue
         is_large = array.size > 1 if name in body.from_nodes else array.ndim > 0
-        if is_large or name in weighted:
+        if name in weighted or (is_large and not _CONSTANT.search(name)):
             parameters[name] = array
     return parameters, {
         name: array
