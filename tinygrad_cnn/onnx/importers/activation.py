@@ -26,12 +26,12 @@ def _(node: Operator, x: Any) -> Any:
 def _(node: Operator, x: Any, slope: Any) -> Any:
     if node.opset < 7 and slope.shape:  # one of each channel
         slope = ops.reshape(slope, (-1, *(1,) * (len(x.shape) - 2)))
-    return ops.where(np.asarray(array_of(x)) > 0, x, slope * x)
+    return ops.where(x > 0, x, slope * x)
 
 
 @importer("ThresholdedRelu")
 def _(node: Operator, x: Any) -> Any:
-    return _where(np.asarray(array_of(x)) > node.get("alpha", 1.0), x, 0)
+    return _where(x > node.get("alpha", 1.0), x, 0)
 
 
 @importer("Elu")
