@@ -146,6 +146,19 @@ def test_integers(call: Callable[..., Any]) -> None:
     assert_exported(call, [WHOLE])
 
 
+@pytest.mark.parametrize("call", [
+    tg.relu, tg.sign, lambda x: x.sum(1), lambda x: tg.maximum(x, x[::-1]),
+    lambda x: tg.minimum(x, x[::-1]), lambda x: tg.where(x[:, :1] > 0, x, x[::-1]),
+    lambda x: tg.max(x, 0), lambda x: tg.pad(x, 1), lambda x: tg.concatenate([x, x], 1), tg.flip,
+    lambda x: tg.maxpool(x[np.newaxis]), lambda x: tg.cumsum(x, 1), lambda x: x @ x.T,
+    lambda x: tg.unfold(x[np.newaxis], 2, padding=1), lambda x: tg.clip(x, 0, 1),
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32"])
+def test_bools_and_short_integers(call: Callable[..., Any], dtype: str) -> None:
+    x = np.array([[1, 0, 3], [0, 0, 2]]).astype(dtype)
+    assert_exported(call, [x], [reversed_values([x])])
+
+
 # --- values --------------------------------------------------------------------------------------
 
 EDGES = np.array([-np.inf, -1e4, -2.5, -1.0, -0.5, 0.0, 0.5, 1.5, 2.5, 1e4, np.inf, np.nan], "f4")
@@ -187,6 +200,25 @@ def test_branches_are_taken_by_the_values_of_each_input() -> None:
     assert_exported(lambda p, t: tg.kl_div(p, t), [p, t], others)
     assert_exported(lambda x: tg.norm(x, 3.0), [p], [[p * 0], [p * np.float32(1e30)]])
     assert_exported(lambda x: tg.std(x), [p], [[p * 0]])
+
+
+@pytest.mark.parametrize("weight", [None, np.array([0.5, 2.0, 0.0, 1.5])])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses_of_classifiers(reduction: str, weight: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(5, 4, 2)).astype("f4"), rng.integers(0, 4, (5, 2))
+    labels[0] = 1, 3  # some that count
+    rows = np.moveaxis(np.eye(4, dtype="f4")[labels], -1, 1) * np.float32(0.75)
+    options = {"reduction": reduction, "weight": weight, "axis": 1}
+    for smoothing in (0.0, 0.25):
+        for target in (labels, rows):
+            assert_exported(
+                lambda x, t, s=smoothing: tg.cross_entropy(x, t, label_smoothing=s, **options),
+                [x, target],
+            )
+    some = np.where(labels == 0, -100, labels)
+    assert_exported(lambda x, t: tg.cross_entropy(x, t, **options), [x, some])
+    assert_exported(lambda x, t: tg.nll(tg.log_softmax(x, 1), t, **options), [x, some])
 
 
 def test_angles_of_all_quadrants() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import like, one_to_one
+from tinygrad_cnn.onnx.exporters.values import cast, like, one_to_one
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 exporter(ops.sigmoid)(one_to_one("Sigmoid"))
@@ -17,7 +19,8 @@ exporter(ops.softplus)(one_to_one("Softplus"))
 def _(graph: Graph, x: Reference, at_zero: float = 1.0) -> Any:
     if x.dtype.kind == "f":
         return graph.node("Relu", x)
-    return graph.node("Max", x, like(x, 0))
+    whole = cast(graph, x, np.int64) if x.dtype.kind == "b" else x
+    return graph.node("Max", whole, like(whole, 0))
 
 
 @exporter(ops.leaky_relu)

@@ -18,14 +18,30 @@ exporter(ops.mul)(one_to_one("Mul"))
 exporter(ops.div)(one_to_one("Div"))
 exporter(ops.neg)(one_to_one("Neg"))
 exporter(ops.abs)(one_to_one("Abs"))
-exporter(ops.maximum)(one_to_one("Max"))
-exporter(ops.minimum)(one_to_one("Min"))
-exporter(ops.where)(one_to_one("Where"))
 
 
 @exporter(ops.multiply_add)
 def _(graph: Graph, a: Reference, b: Reference, c: Reference) -> Any:
     return graph.node("Add", graph.node("Mul", a, b), c)
+
+
+def _larger_or_smaller(op_type: str, of_bools: str) -> Any:
+    def export(graph: Graph, a: Reference, b: Reference) -> Any:
+        return graph.node(of_bools if a.dtype.kind == "b" else op_type, a, b)
+
+    return export
+
+
+exporter(ops.maximum)(_larger_or_smaller("Max", "Or"))
+exporter(ops.minimum)(_larger_or_smaller("Min", "And"))
+
+
+@exporter(ops.where)
+def _(graph: Graph, condition: Reference, a: Reference, b: Reference) -> Any:
+    if a.dtype.kind != "b":
+        return graph.node("Where", condition, a, b)
+    otherwise = graph.node("And", graph.node("Not", condition), b)  # onnxruntime lacks this Where
+    return graph.node("Or", graph.node("And", condition, a), otherwise)
 
 
 @exporter(ops.clip)

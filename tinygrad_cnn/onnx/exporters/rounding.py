@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import as_floats, common, like, one_to_one
+from tinygrad_cnn.onnx.exporters.values import as_floats, common, like
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
-exporter(ops.sign)(one_to_one("Sign"))
+
+@exporter(ops.sign)
+def _(graph: Graph, x: Reference) -> Any:
+    return graph.node("Identity" if x.dtype.kind == "b" else "Sign", x)
 
 
 def _step(op_type: str) -> Any:
