@@ -339,6 +339,16 @@ def test_computed_indices() -> None:
     assert_exported(lambda x: tg.getitem(x, x > 20), [CUBE], [[CUBE[::-1] * 2]])
 
 
+@pytest.mark.parametrize("largest", [True, False])
+def test_the_first_of_equal_values_comes_first(largest: bool) -> None:
+    x = np.array([[2.0, 1.0, 2.0, 1.0, 3.0], [0.0, 0.0, -1.0, -1.0, 0.0]], np.float32)
+    others = [[x[:, ::-1].copy()]]
+    assert_exported(lambda x: tg.topk(x, 3, largest=largest), [x], others)
+    assert_exported(lambda x: tg.topk(x, 1, 0, largest=largest), [x], others)
+    assert_exported(lambda x: tg.argsort(x, 1, descending=largest), [x], others)
+    assert_exported(tg.argmax if largest else tg.argmin, [x], others)
+
+
 # --- one's own ops -------------------------------------------------------------------------------
 
 
