@@ -135,3 +135,38 @@ def _(node: Operator, x: Any, w: Any, *rest: Any) -> int:
     ]
     largest = max(_product(sizes), _product(node.get("output_shape", [0])))
     return int(x.shape[0]) * int(w.shape[1]) * int(node.get("group", 1)) * largest
+
+
+@_growing("AffineGrid")
+def _(node: Operator, theta: Any, size: Any) -> int:
+    return _product(size) * 4
+
+
+@_growing("Col2Im")
+def _(node: Operator, x: Any, image_shape: Any, block_shape: Any) -> int:
+    pads = np.reshape(np.array(node.get("pads", [0] * 2 * len(image_shape)), object), (2, -1))
+    padded = _product(np.array(image_shape.tolist(), object) + pads.sum(0))
+    channels = x.shape[1] // max(_product(block_shape), 1)
+    return int(x.shape[0] * max(channels, 1) * padded)
+
+
+@_growing("CenterCropPad")
+def _(node: Operator, x: Any, shape: Any) -> int:
+    sizes = dict(enumerate(x.shape))
+    sizes.update(zip(node.get("axes", range(x.ndim)), np.ravel(shape).tolist(), strict=True))
+    return _product(list(sizes.values()))
+
+
+@_growing("MaxUnpool")
+def _(node: Operator, x: Any, places: Any, output_shape: Any = None) -> int:
+    strides, kernel = node.get("strides", [1] * (x.ndim - 2)), node.get("kernel_shape", [])
+    ends = zip(x.shape[2:], strides, kernel, strict=True)
+    least = int(x.shape[0] * x.shape[1]) * _product([n * s + k for n, s, k in ends])
+    return max(least, 0 if output_shape is None else _product(output_shape))
+
+
+@_growing("RoiAlign")
+def _(node: Operator, x: Any, boxes: Any, images: Any) -> int:
+    size = _product([node.get("output_height", 1), node.get("output_width", 1)])
+    each = max(int(node.get("sampling_ratio", 0)), 1) ** 2
+    return int(len(images) * x.shape[1]) * size * each

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention and rotary position embeddings."""
+"""Attention: by scaled dot products, by a state of the past, and rotary position embeddings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 PRECISIONS = {1: np.float32, 10: np.float16, 11: np.float64, 16: np.float32}
@@ -62,7 +62,7 @@ def _(
 def _heads(node: Operator, x: Any, heads: int) -> Any:
     """Return (N, L, heads·d) as (N, heads, L, d)."""
     if x.ndim != 3 or heads < 1 or x.shape[2] % heads:
-        raise OnnxError(f"{node.op_type}: x has shape {x.shape}, expected (N, L, {heads}·d)")
+        raise refused(node, f"x has shape {x.shape}, expected (N, L, {heads}·d)")
     return ops.swapaxes(x.reshape((*x.shape[:2], heads, x.shape[2] // heads)), 1, 2)
 
 
@@ -123,6 +123,39 @@ def _seen(node: Operator, rows: int, columns: int, before: int, lengths: Any) ->
     for rule in rules:
         seen = rule if seen is None else seen & rule
     return seen
+
+
+@importer("LinearAttention")
+def _(
+    node: Operator, q: Any, k: Any, v: Any, past: Any = None, decay: Any = None, beta: Any = None
+) -> Any:
+    """Attend by a matrix that sums up the past, S ← e^decay·S + k (v − Sᵀk)ᵀ: y = Sᵀ q / √d.
+
+    Without decay and beta, S ← S + k vᵀ.
+    """
+    rule, heads = node.get("update_rule", "gated_delta"), int(node.get("kv_num_heads", 0))
+    if (decay is None) == ("gated" in rule) or (beta is None) == ("delta" in rule):
+        raise refused(node, f"update_rule is {rule!r}, which does not fit decay and beta")
+    q, k, v = (
+        _heads(node, x, n) for x, n in ((q, node.get("q_num_heads", 0)), (k, heads), (v, heads))
+    )
+    decay = None if decay is None else ops.exp(_heads(node, decay, heads))
+    beta = None if beta is None else _heads(node, beta, beta.shape[2])
+    scale = node.get("scale", 0.0) or 1 / math.sqrt(q.shape[3])
+    if past is None:
+        past = np.zeros((*k.shape[:2], k.shape[3], v.shape[3]), q.dtype)
+    state, outputs = past, []
+    for t in range(q.shape[2]):
+        at = (slice(None), slice(None), slice(t, t + 1))  # one row: (N, heads, 1, d)
+        key, value = ops.swapaxes(k[at], 2, 3), v[at]
+        if decay is not None:
+            state = state * ops.swapaxes(decay[at], 2, 3)
+        if beta is not None:
+            value = beta[at] * (value - ops.matmul(k[at], state))
+        state = state + ops.matmul(key, value)
+        outputs.append(ops.matmul(q[at], _repeated(q, state)))
+    y = ops.swapaxes(ops.concatenate(outputs, 2), 1, 2) * scale
+    return y.reshape((*y.shape[:2], -1)), state
 
 
 @importer("RotaryEmbedding")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 
@@ -14,7 +14,7 @@ def _(node: Operator, x: Any) -> Any:
     n, channels, height, width = _image(node, x)
     size, rest = _size(node), channels // _size(node) ** 2
     if channels % size**2:
-        raise OnnxError(f"DepthToSpace: x has {channels} channels, blocksize is {size}")
+        raise refused(node, f"x has {channels} channels, blocksize is {size}")
     # the rows and columns of a block come before the channel (DCR), or after it (CRD)
     if node.get("mode", "DCR") == "DCR":
         parts, order = (n, size, size, rest, height, width), (0, 3, 4, 1, 5, 2)
@@ -29,7 +29,7 @@ def _(node: Operator, x: Any) -> Any:
     n, channels, height, width = _image(node, x)
     size = _size(node)
     if height % size or width % size:
-        raise OnnxError(f"SpaceToDepth: x is {height} x {width}, blocksize is {size}")
+        raise refused(node, f"x is {height} x {width}, blocksize is {size}")
     height, width = height // size, width // size
     order = (0, 3, 5, 1, 2, 4) if node.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
     y = ops.transpose(x.reshape((n, channels, height, size, width, size)), order)
@@ -38,7 +38,7 @@ def _(node: Operator, x: Any) -> Any:
 
 def _image(node: Operator, x: Any) -> tuple[int, int, int, int]:
     if x.ndim != 4:
-        raise OnnxError(f"{node.op_type}: x has shape {x.shape}, expected (N, C, H, W)")
+        raise refused(node, f"x has shape {x.shape}, expected (N, C, H, W)")
     n, channels, height, width = x.shape
     return n, channels, height, width
 
@@ -46,5 +46,5 @@ def _image(node: Operator, x: Any) -> tuple[int, int, int, int]:
 def _size(node: Operator) -> int:
     size = int(node.get("blocksize", 0))
     if size < 1:
-        raise OnnxError(f"{node.op_type}: blocksize is {size}, expected 1 or more")
+        raise refused(node, f"blocksize is {size}, expected 1 or more")
     return size

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.importers.geometry import SpatialAxis, numbers, spatial
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 
@@ -49,12 +51,24 @@ def _few_axes(x: Any, w: Any, bias: Any, axes: list[SpatialAxis], groups: int) -
     )
 
 
+@importer("CausalConvWithState")
+def _(node: Operator, x: Any, w: Any, bias: Any = None, past: Any = None) -> Any:
+    """Convolve each channel of signals with what came before, 0 or the end of an earlier part."""
+    channels, before = x.shape[1], w.shape[2] - 1
+    if past is None:
+        past = np.zeros((x.shape[0], channels, before), x.dtype)
+    x = ops.concatenate([past, x], 2)
+    y = ops.conv1d(x, w, bias, groups=channels)
+    y = y if node.get("activation", "none") == "none" else ops.silu(y)
+    return y, ops.getitem(x, (..., slice(x.shape[2] - before, None)))
+
+
 @importer("ConvTranspose")
 def _(node: Operator, x: Any, w: Any, bias: Any = None) -> Any:
     shape, kernel = tuple(x.shape[2:]), tuple(w.shape[2:])
     rank = len(shape)
     if len(kernel) != rank or not rank:
-        raise OnnxError(f"ConvTranspose: x has shape {x.shape} and w {w.shape}")
+        raise refused(node, f"x has shape {x.shape} and w {w.shape}")
     numbers(node, "kernel_shape", rank, kernel)
     strides, dilations = numbers(node, "strides", rank, 1), numbers(node, "dilations", rank, 1)
     axes = [SpatialAxis(*at) for at in zip(shape, kernel, strides, dilations, strict=True)]
@@ -133,7 +147,7 @@ def _cut(y: Any, axis: int, before: int, size: int) -> Any:
     """Return the cells from `before` on along an axis; those beyond it are 0."""
     length = y.shape[axis]
     if size < 1:
-        raise OnnxError(f"ConvTranspose: the padding leaves {size} of {length} cells")
+        raise ValueError(f"the padding leaves {size} of {length} cells")
     y = ops.getitem(y, (*(slice(None),) * axis, slice(max(before, 0), max(before + size, 0))))
     border = [(0, 0)] * y.ndim
     border[axis] = max(-before, 0), max(before + size - length, 0)

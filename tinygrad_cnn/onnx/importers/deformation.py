@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.importers.geometry import SpatialAxis, numbers, spatial
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 from tinygrad_cnn.ops.sampling import linear_cells, read_cells
 
@@ -25,7 +25,7 @@ def _(node: Operator, x: Any, image_shape: Any, block_shape: Any) -> Any:
     axes = [SpatialAxis(*row) for row in rows]
     count = [at.windows for at in axes]
     if x.ndim != 3 or x.shape[1] % math.prod(kernel) or x.shape[2] != math.prod(count):
-        raise OnnxError(f"Col2Im: x has shape {x.shape}, expected (N, C·{kernel}, {count})")
+        raise refused(node, f"x has shape {x.shape}, expected (N, C·{kernel}, {count})")
     n, channels = x.shape[0], x.shape[1] // math.prod(kernel)
     index: list[Any] = [slice(None), slice(None)]
     for k, at in enumerate(axes):  # cells of the padded axis, of shape (kernel..., windows...)
@@ -43,7 +43,7 @@ def _(node: Operator, x: Any, w: Any, offset: Any, bias: Any = None, mask: Any =
     axes, groups = spatial(node, x, w.shape[2:]), node.get("group", 1)
     parts = node.get("offset_group", 1)
     if len(axes) != 2 or x.shape[1] % parts or x.shape[1] % groups:
-        raise OnnxError(f"DeformConv: x has shape {x.shape}, expected (N, C, H, W)")
+        raise refused(node, f"x has shape {x.shape}, expected (N, C, H, W)")
     n, channels = x.shape[:2]
     count, kernel = [at.windows for at in axes], tuple(w.shape[2:])
     size = math.prod(kernel)

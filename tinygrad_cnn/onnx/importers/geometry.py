@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator
 
 __all__ = ["SpatialAxis", "axes_of", "numbers", "spatial"]
@@ -64,7 +64,7 @@ class SpatialAxis:
     def gather(self, x: Any, axis: int, fill: float = 0.0) -> Any:
         """Return `x` with its windows: an axis becomes two, of windows and of their cells."""
         if self.windows < 1:
-            raise OnnxError(f"a kernel of {self.kernel} does not fit an axis of {self.size}")
+            raise ValueError(f"a kernel of {self.kernel} does not fit an axis of {self.size}")
         beyond = (self.windows - 1) * self.stride + self.reach - self.before - self.size
         if self.before or beyond > 0:
             border = [(0, 0)] * x.ndim
@@ -93,17 +93,16 @@ def spatial(node: Operator, x: Any, kernel: Sequence[int] | None = None) -> list
     sizes = tuple(x.shape[2:])
     rank = len(sizes)
     if not rank:
-        raise OnnxError(f"{node.op_type}: x has shape {x.shape}, expected (N, C, ...)")
+        raise refused(node, f"x has shape {x.shape}, expected (N, C, ...)")
     stated = numbers(node, "kernel_shape", rank, kernel)
     if kernel is not None and tuple(kernel) != tuple(stated):
-        raise OnnxError(
-            f"{node.op_type}: kernel_shape is {list(stated)}, but w has kernels of {tuple(kernel)}"
-        )
+        raise refused(node, f"kernel_shape is {list(stated)}, but w has kernels of {tuple(kernel)}")
     strides, dilations = numbers(node, "strides", rank, 1), numbers(node, "dilations", rank, 1)
     if min(*stated, *strides, *dilations) < 1:
-        raise OnnxError(
-            f"{node.op_type}: kernel_shape, strides and dilations are {list(stated)}, "
-            f"{list(strides)} and {list(dilations)}, expected 1 or more"
+        raise refused(
+            node,
+            f"kernel_shape, strides and dilations are {list(stated)}, "
+            f"{list(strides)} and {list(dilations)}, expected 1 or more",
         )
     auto, ceil = node.get("auto_pad", "NOTSET"), bool(node.get("ceil_mode", 0))
     if auto == "NOTSET":
@@ -124,7 +123,7 @@ def numbers(node: Operator, name: str, count: int, default: Any = None) -> tuple
     if values is None:
         values = (default,) * count if isinstance(default, int) else default
     if values is None or len(values) != count:
-        raise OnnxError(f"{node.op_type}: {name} is {values}, expected {count} numbers")
+        raise refused(node, f"{name} is {values}, expected {count} numbers")
     return tuple(int(value) for value in values)
 
 
@@ -132,7 +131,7 @@ def axes_of(node: Operator, axes: Any, rank: int) -> list[int]:
     """Return axes counted from the first one."""
     found = [int(axis) + rank * (axis < 0) for axis in np.ravel(axes).tolist()]
     if len(set(found)) < len(found) or not all(0 <= axis < rank for axis in found):
-        raise OnnxError(f"{node.op_type}: axes are {np.ravel(axes).tolist()}, x has {rank}")
+        raise refused(node, f"axes are {np.ravel(axes).tolist()}, x has {rank}")
     return found
 
 
@@ -145,4 +144,4 @@ def _automatic(node: Operator, auto: str, n: int, stride: int, reach: int) -> tu
         return total // 2, total - total // 2
     if auto == "SAME_LOWER":
         return total - total // 2, total // 2
-    raise OnnxError(f"{node.op_type}: auto_pad is {auto!r}")
+    raise refused(node, f"auto_pad is {auto!r}")

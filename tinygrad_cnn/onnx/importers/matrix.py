@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 
@@ -19,7 +19,7 @@ def _(node: Operator, a: Any, b: Any) -> Any:
 @importer("Gemm")
 def _(node: Operator, a: Any, b: Any, c: Any = None) -> Any:
     if a.ndim != 2 or b.ndim != 2:
-        raise OnnxError(f"Gemm: a has shape {a.shape} and b {b.shape}, expected matrices")
+        raise refused(node, f"a has shape {a.shape} and b {b.shape}, expected matrices")
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
     a = ops.transpose(a) if node.get("transA", 0) else a
     across = bool(node.get("transB", 0))

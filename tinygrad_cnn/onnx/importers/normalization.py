@@ -9,8 +9,8 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.nn.layers.normalization import by_running_statistics
-from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.importers.geometry import axes_of
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 from tinygrad_cnn.ops.normalization import batch_statistics
 
@@ -19,7 +19,7 @@ from tinygrad_cnn.ops.normalization import batch_statistics
 def _(node: Operator, x: Any, scale: Any, bias: Any, mean: Any, var: Any) -> Any:
     eps = node.get("epsilon", 1e-5)
     if node.opset < 9 and not node.get("spatial", 1):
-        raise OnnxError("BatchNormalization: spatial=0 (statistics of each pixel) is not supported")
+        raise refused(node, "spatial=0 (statistics of each pixel) is not supported")
     if _uses_batch(node):
         return _of_batch(node, x, scale, bias, mean, var, eps)
     if node.training and isinstance(mean, Variable) and isinstance(var, Variable):
@@ -81,7 +81,7 @@ def _(node: Operator, x: Any, scale: Any, bias: Any) -> Any:
 def _(node: Operator, x: Any, scale: Any, bias: Any) -> Any:
     groups = node.get("num_groups", 0)
     if groups < 1 or x.shape[1] % groups:
-        raise OnnxError(f"GroupNormalization: num_groups is {groups}, x has shape {x.shape}")
+        raise refused(node, f"num_groups is {groups}, x has shape {x.shape}")
     if node.opset < 21:  # one factor for each group
         scale, bias = (ops.repeat(v, x.shape[1] // groups) for v in (scale, bias))
     return ops.group_norm(x, groups, scale, bias, node.get("epsilon", 1e-5))

@@ -8,8 +8,8 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.importers.geometry import axes_of, numbers
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 MODES = ("constant", "reflect", "edge", "wrap")
@@ -23,14 +23,14 @@ def _(node: Operator, x: Any, pads: Any = None, value: Any = None, axes: Any = N
     chosen = list(range(x.ndim)) if axes is None else axes_of(node, axes, x.ndim)
     widths = np.ravel(np.asarray(pads)).tolist()
     if len(widths) != 2 * len(chosen):
-        raise OnnxError(f"Pad: pads are {widths}, expected {2 * len(chosen)} numbers")
+        raise refused(node, f"pads are {widths}, expected {2 * len(chosen)} numbers")
     border = [(0, 0)] * x.ndim
     pairs = zip(widths[: len(chosen)], widths[len(chosen) :], strict=True)
     for axis, (before, after) in zip(chosen, pairs, strict=True):
         border[axis] = before, after
     mode = node.get("mode", "constant")
     if mode not in MODES:
-        raise OnnxError(f"Pad: mode is {mode!r}, expected one of {MODES}")
+        raise refused(node, f"mode is {mode!r}, expected one of {MODES}")
     return _bordered(x, border, mode, 0 if value is None else np.asarray(array_of(value)).item())
 
 
@@ -39,7 +39,7 @@ def _(node: Operator, x: Any, shape: Any) -> Any:
     axes = axes_of(node, node.get("axes", range(x.ndim)), x.ndim)
     sizes = np.ravel(np.asarray(shape)).tolist()
     if len(sizes) != len(axes):
-        raise OnnxError(f"CenterCropPad: shape is {sizes}, expected {len(axes)} numbers")
+        raise refused(node, f"shape is {sizes}, expected {len(axes)} numbers")
     border = [(0, 0)] * x.ndim
     for axis, size in zip(axes, sizes, strict=True):
         more = size - x.shape[axis]  # of an odd number, one more at the end

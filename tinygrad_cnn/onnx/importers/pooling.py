@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.importers.geometry import SpatialAxis, numbers, spatial
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 
@@ -79,13 +79,13 @@ def _(node: Operator, x: Any, places: Any, output_shape: Any = None) -> Any:
     size = math.prod(shape)
     places = np.asarray(places)
     if places.shape != x.shape or places.min(initial=0) < 0 or places.max(initial=0) >= size:
-        raise OnnxError(f"MaxUnpool: the indices do not fit x and a result of {shape}")
+        raise refused(node, f"the indices do not fit x and a result of {shape}")
     y = ops.put(x.reshape(-1), places.reshape(-1), (size,)).reshape(shape)
     if output_shape is None:
         return y
     wanted = np.asarray(output_shape).tolist()
     if len(wanted) != y.ndim or any(n > m for n, m in zip(shape, wanted, strict=False)):
-        raise OnnxError(f"MaxUnpool: output_shape is {wanted}, expected {shape} or more")
+        raise refused(node, f"output_shape is {wanted}, expected {shape} or more")
     return ops.pad(y, [(0, m - n) for n, m in zip(shape, wanted, strict=True)])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 RecurrentStep = Callable[..., tuple[Any, ...]]
@@ -132,11 +132,11 @@ def _unrolled(
     way, batch_first = node.get("direction", "forward"), bool(node.get("layout", 0))
     ways = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}.get(way)
     if ways is None or not len(ways) == w.shape[0] == r.shape[0]:
-        raise OnnxError(f"{node.op_type}: direction is {way!r}, w has shape {w.shape}")
+        raise refused(node, f"direction is {way!r}, w has shape {w.shape}")
     if x.ndim != 3 or r.shape[1] != gates * r.shape[2]:
-        raise OnnxError(f"{node.op_type}: x has shape {x.shape} and r {r.shape}")
+        raise refused(node, f"x has shape {x.shape} and r {r.shape}")
     if node.get("clip") is not None:
-        raise OnnxError(f"{node.op_type}: clip={node.get('clip')} is not supported")
+        raise refused(node, f"clip={node.get('clip')} is not supported")
     if batch_first:
         x = ops.swapaxes(x, 0, 1)
         states = [None if state is None else ops.swapaxes(state, 0, 1) for state in states]
@@ -183,9 +183,9 @@ def _functions(node: Operator, defaults: list[str], directions: int) -> list[lis
     """Return the activation functions of each direction."""
     names = node.get("activations") or defaults * directions
     if len(names) != len(defaults) * directions or node.get("activation_alpha"):
-        raise OnnxError(f"{node.op_type}: activations are {names}, with parameters or too few")
+        raise refused(node, f"activations are {names}, with parameters or too few")
     unknown = [name for name in names if name.lower() not in ACTIVATIONS]
     if unknown:
-        raise OnnxError(f"{node.op_type}: the activation {unknown[0]} is not supported")
+        raise refused(node, f"the activation {unknown[0]} is not supported")
     found = [ACTIVATIONS[name.lower()] for name in names]
     return [found[k : k + len(defaults)] for k in range(0, len(found), len(defaults))]

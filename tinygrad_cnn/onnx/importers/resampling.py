@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.importers.geometry import axes_of
+from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 Values = NDArray[Any]
@@ -78,9 +78,9 @@ def _resized(
             x = _extrapolated(node, x, place, axis, transformation)
         return x
     if mode not in ("linear", "bilinear", "trilinear", "cubic"):
-        raise OnnxError(f"{node.op_type}: mode is {mode!r}")
+        raise refused(node, f"mode is {mode!r}")
     if x.dtype.kind != "f":
-        raise OnnxError(f"{node.op_type}: x holds {x.dtype}, expected floats for mode {mode!r}")
+        raise refused(node, f"x holds {x.dtype}, expected floats for mode {mode!r}")
     if _is_usual(node, axes, transformation):
         rows, columns = axes[2:]
         factors = tuple(0.0 if at.scale == at.new / at.old else at.scale for at in axes[2:])
@@ -124,17 +124,15 @@ def _axes(node: Operator, x: Any, roi: Any, scales: Any, sizes: Any) -> list[Res
     chosen = axes_of(node, node.get("axes", range(x.ndim)), x.ndim)
     given = [None if v is None or np.size(v) == 0 else _listed(v) for v in (scales, sizes)]
     if (given[0] is None) == (given[1] is None):
-        raise OnnxError(f"{node.op_type}: expected either scales or sizes")
+        raise refused(node, "expected either scales or sizes")
     values = given[0] or given[1] or []
     if len(values) != len(chosen) or not all(0 < value < math.inf for value in values):
-        raise OnnxError(
-            f"{node.op_type}: scales or sizes are {values}, expected {len(chosen)} numbers > 0"
-        )
+        raise refused(node, f"scales or sizes are {values}, expected {len(chosen)} numbers > 0")
     regions = [(0.0, 1.0)] * len(chosen)
     if node.get("coordinate_transformation_mode") == "tf_crop_and_resize":
         ends = [] if roi is None else _listed(roi)
         if len(ends) != 2 * len(chosen):
-            raise OnnxError(f"{node.op_type}: roi is {ends}, expected {2 * len(chosen)} numbers")
+            raise refused(node, f"roi is {ends}, expected {2 * len(chosen)} numbers")
         regions = list(zip(ends[: len(chosen)], ends[len(chosen) :], strict=True))
     old = [int(x.shape[axis]) for axis in chosen]
     axes = [ResizedAxis(n, n, 1.0) for n in x.shape]
@@ -143,7 +141,7 @@ def _axes(node: Operator, x: Any, roi: Any, scales: Any, sizes: Any) -> list[Res
     ):
         axes[axis] = ResizedAxis(n, *size, region)
         if not n or not size[0]:
-            raise OnnxError(f"{node.op_type}: an axis of {n} cannot become one of {size[0]}")
+            raise refused(node, f"an axis of {n} cannot become one of {size[0]}")
     return axes
 
 
@@ -160,7 +158,7 @@ def _new(
     if policy == "stretch":
         return [(int(size), ratio) for size, ratio in zip(sizes, ratios, strict=True)]
     if policy not in ("not_larger", "not_smaller"):
-        raise OnnxError(f"{node.op_type}: keep_aspect_ratio_policy is {policy!r}")
+        raise refused(node, f"keep_aspect_ratio_policy is {policy!r}")
     ratio = min(ratios) if policy == "not_larger" else max(ratios)
     return [(math.floor(ratio * n + 0.5), ratio) for n in old]
 
@@ -196,7 +194,7 @@ def _centers(axis: ResizedAxis, transformation: str, dtype: type[Any]) -> Values
         if length == 1:
             return np.full_like(i, (first + last) / 2)
         return np.asarray(dtype(first) + i * dtype((last - first) / (length - 1)))
-    raise OnnxError(f"Resize: coordinate_transformation_mode is {transformation!r}")
+    raise ValueError(f"coordinate_transformation_mode is {transformation!r}")
 
 
 def _nearest(axis: ResizedAxis, center: Values, rounding: str) -> NDArray[np.intp]:
@@ -204,7 +202,7 @@ def _nearest(axis: ResizedAxis, center: Values, rounding: str) -> NDArray[np.int
     if rounding == "simple":  # of Resize before opset 11
         rounding = "ceil" if axis.scale < 1 else "floor"
     if rounding not in _ROUNDINGS:
-        raise OnnxError(f"Resize: nearest_mode is {rounding!r}, expected one of {[*_ROUNDINGS]}")
+        raise ValueError(f"nearest_mode is {rounding!r}, expected one of {[*_ROUNDINGS]}")
     return np.clip(_ROUNDINGS[rounding](center), 0, axis.old - 1).astype(np.intp)
 
 
