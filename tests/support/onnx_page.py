@@ -46,7 +46,7 @@ are defined by others; those forms are cases of their own, counted as "by others
 def page() -> str:
     """Return the page."""
     return HEAD.format(
-        version=not_supported().version,
+        version=".".join(map(str, not_supported().version)),
         kinds="\n".join(_kinds()),
         computed="\n".join(_computed()),
         refused="\n".join(_refused()),
