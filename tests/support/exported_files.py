@@ -33,6 +33,8 @@ def flat(result: Any) -> list[np.ndarray]:
 
 def assert_same(file: Any, model: Any, *inputs: Any, tolerance: float = TOLERANCE) -> None:
     """Check that onnxruntime computes what the model does, relative to the largest value."""
+    read = {name for node in file.graph.node for name in node.input}
+    assert {entry.name for entry in file.graph.initializer} <= read
     with tg.no_grad():
         expected = flat(model(*inputs))
     arrays = [getattr(value, "_array", value) for value in inputs]
