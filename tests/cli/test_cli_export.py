@@ -328,6 +328,46 @@ def test_a_wrong_option_of_import_is_explained(
     assert not Path("runs").exists()
 
 
+class Sum(tg.nn.Module):
+    """A model of two images."""
+
+    def __init__(self, model: tg.nn.Module) -> None:
+        self.model = model
+
+    def forward(self, x: tg.Tensor, y: tg.Tensor) -> tg.Tensor:
+        return self.model(x) + self.model(y)
+
+
+def test_an_onnx_file_that_is_no_classifier_of_batches_is_refused(call: Call, run: Path) -> None:
+    model = load_run(run).model
+    image = np.zeros((1, 1, 28, 28), np.float32)
+    tg.onnx.export(model, image, "fixed.onnx", dynamic={})
+    tg.onnx.export(Sum(model), (image, image), "two.onnx")
+    tg.onnx.export(model.conv1, image, "maps.onnx")
+    for name, message in (
+        ("fixed.onnx", "its input x is a batch of 1, expected one of any size"),
+        ("two.onnx", "it has 2 inputs, expected 1: images"),
+        ("maps.onnx", "expected a Tensor of shape (2, 10): one logit per class"),
+    ):
+        result = call("import", name, "--data", "digits")
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert result.stderr.count(name) == 1
+    assert not Path("runs").exists()
+
+
+def test_without_the_package_onnx_the_extra_is_named(
+    call: Call, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("export", run)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    for command in (["export", run, "--out", "b.onnx"], ["import", "model.onnx"]):
+        result = call(*command)
+        assert result.exit_code == 2
+        assert 'is not installed: pip install "tinygrad_cnn[onnx]"' in result.stderr
+    assert not Path("b.onnx").exists()
+
+
 def test_arrays_of_objects_are_not_unpickled(call: Call) -> None:
     np.savez("bad.npz", w=np.array([print], dtype=object))
     result = call("import", "bad.npz", "--model", "lenet5", "--data", "digits")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -93,7 +94,8 @@ def test_the_program_of_a_ready_model_predicts_what_the_model_does(
     given = images(shape)
     came, expected = predicted(tmp_path / "net.py", given), run.probabilities(given)
     assert came.dtype == np.float32
-    np.testing.assert_allclose(came, expected, rtol=0, atol=1e-5)
+    # Over 50 layers, the rounding of both adds up: either is as far from float64.
+    np.testing.assert_allclose(came, expected, rtol=0, atol=1e-5 if name in QUICK else 1e-4)
     np.testing.assert_array_equal(came.argmax(1), expected.argmax(1))
 
 
@@ -120,6 +122,7 @@ def test_the_program_of_lenet_fits_on_a_screen(tmp_path: Path) -> None:
     run = trained(nn.LeNet5(rng=np.random.default_rng(0)), (1, 28, 28))
     write_program(run, tmp_path / "net.py")
     lines = (tmp_path / "net.py").read_text(encoding="utf-8").splitlines()
+    ast.parse("\n".join(lines), feature_version=(3, 9))
     assert len(lines) <= 60
     assert max(map(len, lines)) <= 100
 

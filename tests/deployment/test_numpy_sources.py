@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.example_calls import calls
 
 import tinygrad_cnn as tg
+import tinygrad_cnn.deployment.numpy_ops  # declares them
 from tinygrad_cnn.check.call import Call
 from tinygrad_cnn.deployment.source import GIVEN, SOURCES, FunctionSource, of_op, resolved
 

@@ -20,7 +20,7 @@ from tinygrad_cnn.nn import Module
 from tinygrad_cnn.onnx import load
 from tinygrad_cnn.onnx.reading import read_model
 from tinygrad_cnn.train import DataSettings, ModelSettings, RunFolder, RunSettings, TrainingSettings
-from tinygrad_cnn.train.errors import RunError
+from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.own_state import load_own_state, own_state
 from tinygrad_cnn.train.run_folder import build_model
@@ -94,7 +94,7 @@ def import_run(
         if arrays:
             built.load_state_dict(arrays)
             load_own_state(built, own)
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ModelFileError):
         raise
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(f"{path}: does not fit the settings: {error}") from error

@@ -25,6 +25,7 @@ from tinygrad_cnn.capture import (
     parts,
 )
 from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.deployment import numpy_ops  # noqa: F401  # declares the sources of ops
 from tinygrad_cnn.deployment.source import GIVEN, FunctionSource, of_op, resolved
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.evaluation import in_mode

@@ -49,7 +49,13 @@ class OnnxFile(ModelFile):
             if len(model.inputs) != 1:
                 raise ValueError(f"it has {len(model.inputs)} inputs, expected 1: images")
             (images,) = model.inputs
-            if any(not isinstance(size, int) for size in (images.shape or (None,) * 2)[1:]):
+            batch, *sizes = images.shape or (None, None)
+            if isinstance(batch, int):
+                raise ValueError(
+                    f"its input {images.name} is a batch of {batch}, expected one of any size: "
+                    "export it with a dynamic first axis"
+                )
+            if not all(isinstance(size, int) for size in sizes):
                 # Sizes inside of it are then computed at loading.
                 model = load(self.source, {images.name: (None, *input_shape)})
             drawn = np.random.default_rng(0).standard_normal((2, *input_shape))
