@@ -176,6 +176,19 @@ def test_values_at_the_edges(function: Callable[..., Any]) -> None:
         assert_exported(function, [EDGES])
 
 
+@pytest.mark.parametrize("function", [
+    lambda x: tg.gelu(x), lambda x: tg.gelu(x, "tanh"), lambda x: tg.elu(x, 2.0),
+    lambda x: tg.celu(x, 0.5), lambda x: tg.leaky_relu(x, -0.25), lambda x: tg.softmax(x, 0, 0.5),
+    lambda x: tg.hardtanh(x, -0.5, 2.0), lambda x: tg.round(x, 1), lambda x: tg.round(x, -1),
+    lambda x: tg.logsumexp(x, 1, True), lambda x: tg.norm(x, 3.0, 0), lambda x: tg.clip(x, None, 1),
+    lambda x: tg.prelu(x, x[0] * 0 + 0.5), lambda x: tg.layer_norm(x, (3, 8), eps=0.5),
+    lambda x: tg.group_norm(x, 4, eps=0.5), lambda x: tg.instance_norm(x[None], eps=0.5),
+    lambda x: tg.cumsum(x), lambda x: tg.cumsum(x, 1),
+])  # fmt: skip
+def test_options(function: Callable[..., Any]) -> None:
+    assert_exported(function, [np.linspace(-4, 7, 24, dtype=np.float32).reshape(3, 8)])
+
+
 def test_logarithms_and_exponentials_of_small_numbers_keep_their_digits() -> None:
     x = np.array([1e-30, -1e-20, 1e-9, -3e-8, 1e-7, 2e-4, -0.7])
     for function in (tg.log1p, tg.expm1):
@@ -286,6 +299,12 @@ LARGER = [np.random.default_rng(2).normal(size=(3, 4, 9, 11)).astype(np.float32)
     lambda x: tg.topk(x, 3, axis=3),
     lambda x: tg.sort(x, 2, descending=True),
     lambda x: x[:, [3, 0], :, 1],
+    lambda x: tg.tril(x, 1) - tg.triu(x, -1),
+    lambda x: tg.affine_grid(x.reshape(-1)[:6].reshape(1, 2, 3), (1, 1, *x.shape[2:])),
+    lambda x: tg.fold(tg.unfold(x, 3, padding=1), x.shape[2:], 3, padding=1),
+    lambda x: tg.einsum("nchw,ndhw->ncd", x, x),
+    lambda x: tg.repeat(tg.roll(x, 1, 3), 2, 2)[:, :, 1 : x.shape[2] - 1],
+    lambda x: tg.adaptive_avgpool(x, 1) + tg.adaptive_maxpool(x, 1),
 ])  # fmt: skip
 def test_sizes_vary(function: Callable[..., Any]) -> None:
     assert_exported(function, [IMAGES], [[x] for x in LARGER], 1e-4, **VARYING)
@@ -324,6 +343,22 @@ def test_indices(index: Any) -> None:
     assert_exported(lambda x: x[index], [CUBE])
     selected = CUBE[index]
     assert_exported(lambda x: tg.put(x, index, CUBE.shape), [selected])
+
+
+def test_values_put_in_an_empty_array() -> None:
+    assert_exported(lambda x: tg.put(x, 1, (3, 0)), [np.zeros(0, np.float32)])
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: tg.adaptive_avgpool(x, (2, 3)),
+    lambda x: tg.interpolate(x, 5, mode="area"),
+    lambda x: tg.pad(x, 1, "symmetric"),
+])  # fmt: skip
+def test_ops_that_need_one_size_say_so(function: Callable[..., Any]) -> None:
+    x = np.zeros((1, 1, 4, 6), np.float32)
+    assert_exported(function, [x])
+    with pytest.raises(tg.onnx.OnnxError, match="varies with the size of the input; leave that"):
+        assert_exported(function, [x], **VARYING)
 
 
 def test_computed_indices() -> None:

@@ -7,6 +7,7 @@ no file can contain stand in `REFUSED`.
 from tinygrad_cnn.onnx.exporters import (
     activation,
     arithmetic,
+    arrangement,
     convolution,
     elementary,
     entropy,
@@ -36,6 +37,7 @@ __all__ = [
     "REFUSED",
     "activation",
     "arithmetic",
+    "arrangement",
     "convolution",
     "elementary",
     "entropy",

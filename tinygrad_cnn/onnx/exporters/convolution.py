@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.engine.windows import Padding, Pair, Windows, borders, pair, windows
-from tinygrad_cnn.onnx.exporters.values import like, on_batches, whole
+from tinygrad_cnn.engine.windows import Padding, Pair, Windows, windows
+from tinygrad_cnn.onnx.exporters.values import both, like, on_batches, whole
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 __all__ = ["pads_of", "window_attributes"]
@@ -16,10 +16,10 @@ def window_attributes(
     shape: tuple[Any, ...], kernel: tuple[int, int], stride: Pair, padding: Padding, dilation: Pair
 ) -> dict[str, Any]:
     """Return the attributes of the windows on images of `shape`, of convolution and pooling."""
-    steps = pair("", "stride", stride, 1)
+    steps = both(stride)
     sizes = (1, 1) if steps == (1, 1) else shape[-2:]  # the border does not depend on the size
     if padding != "same":
-        (top, bottom), (left, right) = borders("", 0 if padding == "valid" else padding)
+        (top, bottom), (left, right) = _sides(0 if padding == "valid" else padding)
         border: dict[str, Any] = {"pads": [top, left, bottom, right]}
     elif all(isinstance(n, int) for n in sizes):
         border = {"pads": pads_of(windows("", sizes, kernel, steps, padding, dilation))}
@@ -28,9 +28,14 @@ def window_attributes(
     return {
         "kernel_shape": list(kernel),
         "strides": list(steps),
-        "dilations": list(pair("", "dilation", dilation, 1)),
+        "dilations": list(both(dilation)),
         **border,
     }
+
+
+def _sides(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    rows, columns = padding if isinstance(padding, tuple | list) else (padding, padding)
+    return both(rows), both(columns)
 
 
 def pads_of(at: Windows) -> list[int]:
@@ -68,7 +73,7 @@ def _(
     dilation: Pair = 1,
 ) -> Any:
     attributes = window_attributes(x.shape, w.shape[2:], stride, padding, dilation)
-    extra = pair("", "output_padding", output_padding, 0)
+    extra = both(output_padding)
     # The standard wants less output padding than a stride: rows of zeros take the place of more.
     rows, columns = (e // s for e, s in zip(extra, attributes["strides"], strict=True))
     rest = [e % s for e, s in zip(extra, attributes["strides"], strict=True)]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.engine.windows import Padding, Pair, pair, windows
+from tinygrad_cnn.engine.windows import Padding, Pair, windows
 from tinygrad_cnn.onnx.exporters.convolution import window_attributes
-from tinygrad_cnn.onnx.exporters.values import as_floats, on_batches, whole
+from tinygrad_cnn.onnx.exporters.values import as_floats, both, on_batches, whole
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -24,7 +24,7 @@ def _(
     ceil_mode: bool = False,
     wide_padding: bool = False,
 ) -> Any:
-    kernel = pair("", "kernel_size", kernel_size, 1)
+    kernel = both(kernel_size)
     attributes = window_attributes(x.shape, kernel, stride or kernel, padding, dilation)
     lowest = np.asarray(-np.inf, x.dtype if x.dtype.kind == "f" else float)
     top, left, bottom, right = attributes.get("pads", [0] * 4)
@@ -52,7 +52,7 @@ def _(
     count_include_pad: bool = True,
     wide_padding: bool = False,
 ) -> Any:
-    kernel = pair("", "kernel_size", kernel_size, 1)
+    kernel = both(kernel_size)
     attributes = window_attributes(x.shape, kernel, stride or kernel, padding, 1)
     own = {**attributes, "count_include_pad": int(count_include_pad)}
     return on_batches(

@@ -30,8 +30,11 @@ def _(
 
 @exporter("affine_grid")
 def _(graph: Graph, theta: Reference, size: Sequence[Any], align_corners: bool = False) -> Any:
-    # Points times θᵀ: the standard's AffineGrid has other points along an axis of length 1.
-    lengths = [int(n) for n in size[2:]]
+    lengths = size[2:]
+    if not all(isinstance(n, int) for n in lengths):
+        sizes = graph.integers(size)
+        return graph.node("AffineGrid", theta, sizes, align_corners=int(align_corners))
+    # Points times θᵀ: the standard's operator has other ones along an axis of length 1.
     axes = len(lengths)
     identity = np.eye(axes, axes + 1)[np.newaxis]
     points = np.ones((math.prod(lengths), axes + 1))

@@ -6,11 +6,11 @@ from itertools import product
 from typing import Any
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.engine.windows import Padding, Pair, pair
+from tinygrad_cnn.engine.windows import Padding, Pair
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.exporters.convolution import window_attributes
 from tinygrad_cnn.onnx.exporters.shape import to_the_end
-from tinygrad_cnn.onnx.exporters.values import as_floats, like, on_batches, whole
+from tinygrad_cnn.onnx.exporters.values import as_floats, both, like, on_batches, whole
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -24,7 +24,7 @@ def _(
     stride: Pair = 1,
 ) -> Any:
     # The cells at one offset in all windows are a slice of the image with its border.
-    kernel = pair("", "kernel_size", kernel_size, 1)
+    kernel = both(kernel_size)
     at = window_attributes(x.shape, kernel, stride, padding, dilation)
     if "pads" not in at:
         raise OnnxError("padding='same' with a stride needs images of one size")
@@ -56,7 +56,7 @@ def _(
     padding: Padding = 0,
     stride: Pair = 1,
 ) -> Any:
-    kernel = pair("", "kernel_size", kernel_size, 1)
+    kernel = both(kernel_size)
     size = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
     attributes = window_attributes(tuple(size), kernel, stride, padding, dilation)
     shape = whole(attributes.pop("kernel_shape"))

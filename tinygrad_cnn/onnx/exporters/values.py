@@ -11,7 +11,17 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn.onnx.graph import Graph, Reference
 
-__all__ = ["as_floats", "cast", "common", "in_int64", "like", "on_batches", "one_to_one", "whole"]
+__all__ = [
+    "as_floats",
+    "both",
+    "cast",
+    "common",
+    "in_int64",
+    "like",
+    "on_batches",
+    "one_to_one",
+    "whole",
+]
 
 
 def like(x: Reference, value: Any) -> NDArray[Any]:
@@ -40,6 +50,12 @@ def cast(graph: Graph, x: Reference, dtype: DTypeLike) -> Reference:
         return x
     with np.errstate(invalid="ignore"):  # NaN as an integer
         return replace(x, name=graph.node("Cast", x, to=wanted), array=x.array.astype(wanted))
+
+
+def both(option: Any) -> tuple[int, int]:
+    """Return an option for height and width as two ints, which may not vary with the input."""
+    pair = option if isinstance(option, tuple | list | np.ndarray) else (option, option)
+    return int(pair[0]), int(pair[1])
 
 
 def in_int64(graph: Graph, indices: Any) -> Any:
