@@ -318,6 +318,27 @@ def test_values_that_leave_the_graph_are_named_with_line_and_module() -> None:
             tg.onnx.export(lambda x, read=read: x * read(x.sum()), random(2, 3))
 
 
+def test_values_that_integers_select_cannot_be_read() -> None:
+    def forward(self: Any, x: Any) -> Any:
+        return self.table(x) if self.table(x).sum() > 0 else x
+
+    def compared(self: Any, x: Any) -> Any:
+        return x if tg.Tensor._of(tg.argmax(x)) == 3 else x * 2
+
+    for read, x in ((forward, np.array([1, 2])), (compared, random(2, 3))):
+        with pytest.raises(OnnxError, match=r"bool\(\) reads a value"):
+            tg.onnx.export(Of(read, table=nn.Embedding(9, 2)), x)
+    for value in (1.0, 2.0):  # those of parameters can be
+        file = tg.onnx.export(Of(lambda self, x: x * self.p.sum().item(), p=nn.Parameter([value])),
+                              random(2, 3))  # fmt: skip
+        assert operators(file) == {"Mul": 1}
+
+
+def test_half_precision_is_refused() -> None:
+    with pytest.raises(TypeError, match="the example of x holds float16, expected float32"):
+        tg.onnx.export(lambda x: x * 2.0, random(2, 3).astype(np.float16))
+
+
 def test_constants_that_depend_on_values_are_refused() -> None:
     def secretly(x: Any) -> Any:
         return x - x._array.max()

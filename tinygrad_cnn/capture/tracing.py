@@ -88,12 +88,16 @@ class _Watch(Observer):
         self.names, self.whole = names, whole
         self.program = Program([])
         self._known: dict[int, Operand] = {}  # by id of the array, which the value keeps alive
+        self._varying: set[Operand] = set()  # the values that depend on an input
+        self._latest: Operand | None = None
 
     def leaf(
         self, array: NDArray[Any], kind: Literal["input", "parameter", "constant"], name: str = ""
     ) -> Origin:
         leaf = Origin(array, kind, name, recording.get().scope)
         self._known[id(array)] = leaf
+        if kind == "input":
+            self._varying.add(leaf)
         return leaf
 
     def value(self, array: NDArray[Any]) -> Operand:
@@ -153,6 +157,9 @@ class _Watch(Observer):
         }
         self._add(Instruction(output._array, ufunc, arguments, recording.get().scope))
 
+    def result_class(self, kind: type[Tensor]) -> type[Tensor]:
+        return _traced(kind) if self._latest in self._varying else kind  # type: ignore[arg-type]
+
     def composed(self, name: str, arguments: dict[str, Any], result: Any) -> None:
         if name not in self.whole:
             return
@@ -167,10 +174,9 @@ class _Watch(Observer):
             return
         arrays = [array_of(value) for value in result]
         call = Instruction(arrays[0], name, found, scope)
-        self.program.calls.append(call)
-        for i, array in enumerate(arrays):
-            call.results.append(Output(array, call, i))
-            self._known[id(array)] = call.results[-1]
+        call.results = [Output(array, call, i) for i, array in enumerate(arrays)]
+        self._add(call)
+        self._known.update((id(output.array), output) for output in call.results)
 
     def _passed(self, value: Any, dtype: np.dtype[Any] | None) -> Any:
         """Return an argument of a function: arrays become values, of the Tensors' dtype."""
@@ -196,7 +202,9 @@ class _Watch(Observer):
 
     def _add(self, call: Instruction) -> Instruction:
         self.program.calls.append(call)
-        self._known[id(call.array)] = call
+        self._known[id(call.array)] = self._latest = call
+        if not self._varying.isdisjoint(call.operands()):
+            self._varying.update([call, *call.results])
         return call
 
 
@@ -220,6 +228,8 @@ def _flat(result: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 @cache
 def _traced(kind: type[Tensor]) -> type[Tensor]:
     """Return the class of Tensors whose values cannot be read."""
+    if kind.__name__.startswith("Traced"):
+        return kind
 
     def refuse(what: str) -> Callable[..., Any]:
         def refused(self: Tensor, *args: Any, **kwargs: Any) -> NoReturn:

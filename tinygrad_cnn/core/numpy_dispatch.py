@@ -128,7 +128,8 @@ def discrete(ufunc: np.ufunc, *inputs: Any) -> Any:
         result = kind._of(np.asarray(ufunc(*arrays)))
         for observer in recording.get().observers:
             observer.discrete(ufunc, inputs, result)
-        return result
+            kind = observer.result_class(kind)
+        return result if kind is type(result) else kind._of(result._array)
     except ValueError:
         raise ValueError(_refused(ufunc, arrays, "shapes that broadcast")) from None
     except TypeError:

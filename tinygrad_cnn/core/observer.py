@@ -101,6 +101,10 @@ class Observer:
     def discrete(self, ufunc: np.ufunc, inputs: tuple[Any, ...], output: Variable) -> None:
         """Handle one comparison or logical operation of Tensors, which has no derivative."""
 
+    def result_class(self, kind: type[Any]) -> type[Any]:
+        """Return the class of the Tensor that the call just reported returns; `kind` by default."""
+        return kind
+
     def composed(self, name: str, arguments: dict[str, Any], result: Any) -> None:
         """Handle one call of a function that is made of ops, after the calls of these ops.
 

@@ -101,6 +101,8 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             node = Node(self, plan, tuple(parents), saved, static, y, state.scope)
         if state.observers:
             self._notify(state, given, operands, arrays, y, node, started)
+            for observer in state.observers:
+                kind = observer.result_class(kind)
         result = kind._of(y, node, origin)
         if not state.on:
             result._unrecorded = any(

@@ -169,8 +169,11 @@ def _inputs(
                 raise TypeError(
                     f"export: the example of {name} is a {came}, expected a Tensor or an array"
                 ) from None
-        if value.dtype.kind not in "fiub":
-            raise TypeError(f"export: the example of {name} holds {value.dtype}, expected numbers")
+        if value.dtype.kind not in "iub" and value.dtype.char not in "fd":
+            raise TypeError(
+                f"export: the example of {name} holds {value.dtype}, expected float32, float64, "
+                "integers or bools"
+            )
         inputs[name] = value
     return call, inputs
 
