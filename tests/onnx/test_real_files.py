@@ -16,11 +16,13 @@ from support.onnx_files import (
     difference,
     outputs,
     reference,
+    steps,
 )
 
 import tinygrad_cnn as tg
 
 TOLERANCE = 1e-4
+ARITHMETIC = {"Shape", "Cast", "Squeeze", "Gather", "ConstantOfShape"}
 
 
 @pytest.fixture(params=WHEELS, ids=lambda wheel: wheel.name)
@@ -53,11 +55,16 @@ class TestWheels:
         x = onnx_files.random_input(path, wheel.shapes[0])
         assert onnx_files.slope_error(tg.onnx.load(path).eval(), [x]) < 1e-4
 
-    def test_shape_arithmetic_is_folded(self, path: Path) -> None:
+    def test_shape_arithmetic_is_folded(self, wheel: Wheel, path: Path) -> None:
         import onnx
 
         nodes = [node.op_type for node in onnx.load(path).graph.node]
-        assert len(tg.onnx.load(path).steps) < len(nodes) - nodes.count("Constant") + 1
+        name = onnx.load(path).graph.input[0].name
+        model = tg.onnx.load(path, {name: wheel.shapes[0]})
+        assert ARITHMETIC.isdisjoint(steps(model))
+        assert len(steps(model)) <= len(nodes) - nodes.count("Constant")
+        x = onnx_files.random_input(path, wheel.shapes[0])
+        assert difference(outputs(model, [x]), reference(path, [x])) < TOLERANCE
 
     def test_export_computes_the_same(self, wheel: Wheel, path: Path, tmp_path: Path) -> None:
         x = onnx_files.random_input(path, wheel.shapes[0])
@@ -69,25 +76,26 @@ class TestWheels:
         model = tg.onnx.load(path).eval()
         x = onnx_files.random_input(path, wheel.shapes[0])
         target = outputs(model, [x])[0].numpy() * 0.9
-        optimizer = tg.optim.SGD(model.parameters(), lr=1e-6)
+        parameters = list(model.parameters())
 
         def loss() -> tg.Tensor:
             return tg.mse(outputs(model, [x])[0], target)
 
         before = loss()
-        before.backward()
-        norm = tg.nn.utils.clip_grad_norm_(model.parameters(), np.inf)
-        assert norm > 0
-        optimizer.param_groups[0]["lr"] = 0.01 * before.item() / norm**2
-        optimizer.step()
+        gradients = tg.grad(before, parameters)
+        squared = sum(float((g * g).sum()) for g in gradients)
+        rate = 0.1 * before.item() / squared  # to first order, a tenth less
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.data -= np.float32(rate) * gradient
         assert loss().item() < before.item()
 
     def test_it_is_drawn_and_summarized(self, wheel: Wheel, path: Path) -> None:
         model = tg.onnx.load(path).eval()
         x = onnx_files.random_input(path, wheel.shapes[0])
         drawing = tg.draw(outputs(model, [x])[0], names=model, depth=1)
-        assert len(drawing.graph.nodes) > len(model.steps) // 2
-        assert f"{model.num_parameters():,}" in str(model.summary())
+        assert drawing.svg.startswith("<svg")
+        summary = model.summary(wheel.shapes[0][1:])
+        assert summary.parameters == sum(p.size for p in model.parameters())
 
 
 def test_unknown_operators_are_named_at_once() -> None:
