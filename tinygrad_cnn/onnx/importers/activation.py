@@ -103,9 +103,8 @@ def _(node: Operator, x: Any) -> Any:
 
 @importer("Shrink")
 def _(node: Operator, x: Any) -> Any:
-    values, limit = np.asarray(array_of(x)), node.get("lambd", 0.5)
-    bias = values.dtype.type(node.get("bias", 0.0))
-    return _where(values > limit, x - bias, _where(values < -limit, x + bias, 0))
+    limit, bias = node.get("lambd", 0.5), x.dtype.type(node.get("bias", 0.0))
+    return _where(x > limit, x - bias, _where(x < -limit, x + bias, 0))
 
 
 @importer("Softmax")

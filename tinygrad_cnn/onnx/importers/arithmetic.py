@@ -76,7 +76,7 @@ def _(node: Operator, a: Array, b: Array) -> Array:
         return whole(np.fmod if node.get("fmod") else np.mod, a, b)
     if not node.get("fmod"):
         return ops.mod(a, b)
-    below = plain(a) < 0  # the sign of the result
+    below = a < 0  # the sign of the result
     y = ops.mod(ops.where(below, ops.neg(a), a), ops.abs(b))
     return ops.where(below, ops.neg(y), y)
 

@@ -65,7 +65,7 @@ def _(node: Operator, x: Array) -> Array:
 
 @importer("Asinh")
 def _(node: Operator, x: Array) -> Array:
-    below = plain(x) < 0  # x + √(x² + 1) loses its digits there
+    below = x < 0  # x + √(x² + 1) loses its digits there
     a = ops.where(below, -x, x)
     y = ops.log1p(a + a * (a / (1.0 + ops.hypot(a, 1.0))))
     return ops.where(below, -y, y)
