@@ -62,7 +62,7 @@ class Parts:
         module._results = tuple(self.outputs.values())
         own = vars(module)  # a parameter may have one of these names
         own.update(inputs=tuple(self.inputs), outputs=tuple(self.outputs), opset=self.opset)
-        shapes = [each.shape for each in self.inputs if each.shape]
+        shapes = [each.shape for each in self.inputs if each.shape and each.dtype.kind == "f"]
         if len(self.inputs) == 1 and shapes and not isinstance(shapes[0][0], int):
             sizes = shapes[0][1:]
             if all(isinstance(size, int) for size in sizes):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.observer import announce
 from tinygrad_cnn.core.recording import Recording, entered, recording
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable
@@ -49,6 +50,12 @@ class OnnxStep:
         """Return the results."""
         operator = self.operators[self.part.training]
         return IMPORTERS[operator.op_type](operator, *arguments)
+
+    def announce(self, arguments: Sequence[Any], results: Sequence[Any]) -> None:
+        """Report a node to the observers whose result no op has computed."""
+        if not any(isinstance(value, Variable) for value in results):
+            operator = self.operators[self.part.training]
+            announce("onnx_node", {"operator": operator, "inputs": list(arguments)}, results)
 
 
 class OnnxModule(OnnxPart):
@@ -111,6 +118,9 @@ class OnnxModule(OnnxPart):
                 if len(results) < step.operators[0].outputs:
                     raise OnnxError(f"{step.operators[0]}: returned {len(results)} values, "
                                     f"expected {step.operators[0].outputs}")  # fmt: skip
+                results = tuple(map(_value, results))
+                if observers:
+                    step.announce(arguments, results)
                 values.update(zip(step.outputs, results, strict=False))
                 if shapes is not None and isinstance(results[0], Variable):
                     shapes[id(part)] = results[0].shape
@@ -163,11 +173,14 @@ class OnnxModule(OnnxPart):
         yield f"return {', '.join(shown.get(name, name) for name in self._results)}"
 
 
+def _value(value: Any) -> Any:
+    """Return a result as a Tensor or an array; NumPy computes numbers of arrays without axes."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
 def _output(value: Any) -> Any:
-    if isinstance(value, Variable):
-        return value
-    array = np.asarray(value)
-    return Tensor._of(array) if array.dtype.kind == "f" else array
+    is_floating = not isinstance(value, Variable) and value.dtype.kind == "f"
+    return Tensor._of(value) if is_floating else value
 
 
 def _short(value: Any) -> str:
