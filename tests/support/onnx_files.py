@@ -79,6 +79,12 @@ def find(path: str) -> Path | None:
     return next((folder / path for folder in folders() if (folder / path).exists()), None)
 
 
+OF_ONE_SHAPE = {"dcgan.D.script.onnx", "shufflenetv2.script.onnx"}
+"""Files for images of one shape, though they declare any: the old exporter wrote it down."""
+DIFFERENT = {"vqvae.dynamo.onnx"}
+"""Files that do not compute what the model does: the optimizer has left out ``+ 1e-10``."""
+
+
 @dataclass(frozen=True)
 class Export:
     """A file that PyTorch exported, with what the model computes there.
@@ -107,6 +113,14 @@ class Export:
         with np.load(self.source) as kept:
             path.write_bytes(kept[self.name].tobytes())
         return path
+
+    def loaded(self, folder: Path) -> tg.onnx.OnnxModule:
+        """Return the module of the file, for inputs of one shape if the file is for one."""
+        path = self.written(folder)
+        if self.name not in OF_ONE_SHAPE:
+            return tg.onnx.load(path)
+        names = [value.name for value in session(path).get_inputs()]
+        return tg.onnx.load(path, {n: x.shape for n, x in zip(names, self.inputs, strict=True)})
 
     def values(self, kind: str) -> dict[str, Array]:
         """Return arrays of a kind, "input", "output" or "gradient", in order."""
@@ -145,7 +159,18 @@ def exports() -> list[Export]:
     if not found:
         with np.load(FROZEN) as kept:
             found = [Export(name, FROZEN) for name in kept if name.endswith(".onnx")]
-    return found
+    return [export for export in found if export.name not in DIFFERENT]
+
+
+def export_again(model: tg.onnx.OnnxModule, inputs: Sequence[Array], path: Path) -> None:
+    """Export a loaded model, with those axes open that are open in the file."""
+    dynamic = {
+        each.name: {axis: "batch" for axis in (0,) if not isinstance(n, int)}
+        for each in model.inputs
+        for n in each.shape[:1]
+    }
+    names = [each.name for each in model.inputs]
+    tg.onnx.export(model, tuple(inputs), path, dynamic=dynamic, input_names=names)
 
 
 def random_input(path: Path, shape: tuple[int, ...]) -> Array:
@@ -231,7 +256,7 @@ def slope_error(model: tg.nn.Module, inputs: Sequence[Array]) -> float:
         return found
 
     # Between two kinks, the error of the smaller step is rounding, that of the larger the curve.
-    quotients = [(moved(h) - moved(-h)) / (2 * h) for h in (1e-5, 1e-6, 1e-7)]
+    quotients = [(moved(h) - moved(-h)) / (2 * h) for h in (1e-6, 1e-7, 1e-8)]
     assert np.isfinite(slope)
     return min(abs(slope - quotient) for quotient in quotients) / max(abs(slope), 1e-6)
 
@@ -262,7 +287,7 @@ def examine(path: Path, inputs: Sequence[Array]) -> Row:
         forward = difference(outputs(model, inputs), expected)
     with TemporaryDirectory() as folder:
         copy = Path(folder, "again.onnx")
-        tg.onnx.export(model, tuple(inputs), copy)
+        export_again(model, inputs, copy)
         back = difference(reference(copy, inputs), expected)
     return Row(
         operators=sum(node.op_type != "Constant" for node in graph.node),
