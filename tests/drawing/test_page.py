@@ -57,6 +57,14 @@ def test_the_page_is_bounded(html: str, resnet20: Drawing):
     assert len(page(resnet20).encode()) < 5_000_000
 
 
+def test_of_a_large_graph_fewer_drawings_with_an_open_module_are_kept(
+    resnet20: Drawing, monkeypatch: pytest.MonkeyPatch
+):
+    opened = [len(fold.svg) for fold in folds(resnet20) if fold.base is not None]
+    monkeypatch.setattr("tinygrad_cnn.drawing.page.folds.OPENED_LENGTH", sum(opened[:5]))
+    assert [len(fold.svg) for fold in folds(resnet20) if fold.base is not None] == opened[:5]
+
+
 def test_an_open_module_changes_the_places_of_its_own_nodes_only(resnet20: Drawing):
     full = resnet20.full
     chains = ancestors(full.scopes)
@@ -317,6 +325,18 @@ def test_many_arrays_are_thinned_until_they_fit_and_their_statistics_are_not():
         assert kept.shape[2:] == (64, 64)  # whole maps, fewer of them
         assert np.abs(kept - part).max() <= entry["scale"]
         assert entry["maximum"] == array.max()
+
+
+def test_of_a_large_page_a_picture_is_kept_whole():
+    rng = np.random.default_rng(0)
+    embedding = EmbeddedArrays()
+    embedding.add(rng.standard_normal((1, 3, 48, 192)).astype("f4"))
+    for _ in range(900):
+        embedding.add(rng.standard_normal((1, 40, 16, 16)).astype("f4"))
+    picture, *maps = embedding.encoded
+    assert decoded(picture).shape == (1, 1, 48, 192)
+    assert {decoded(entry).shape[2:] for entry in maps} == {(16, 16)}
+    assert sum(len(base64.b64decode(entry["bytes"])) for entry in (picture, *maps)) <= MOST
 
 
 def test_equal_arrays_share_a_place_and_others_do_not():

@@ -24,6 +24,9 @@ LARGEST = 2**18
 MOST = 2_400_000
 """The most bytes of all arrays together: above it, `EXACT` and then `LARGEST` are halved."""
 
+_MAP = 8
+"""A map is kept whole up to this many times `LARGEST`: part of a picture shows little."""
+
 _LEAST = 1024  # EXACT is halved down to this before LARGEST is
 
 _LEVELS = 127  # on each side of zero: code 128 is 0, code 0 is NaN
@@ -85,7 +88,13 @@ def _limits() -> Iterator[tuple[int, int]]:
 
 
 def _bytes(values: NDArray[Any], exact: int, largest: int) -> int:
-    return values.nbytes if values.size <= exact else min(values.size, largest)
+    return values.nbytes if values.size <= exact else min(values.size, _most(values, largest))
+
+
+def _most(values: NDArray[Any], largest: int) -> int:
+    """Return how many elements to keep: at least one map, unless that is very large."""
+    one = math.prod(values.shape[-2:]) if values.ndim > 2 else 0
+    return one if largest < one <= _MAP * largest else largest
 
 
 def _real(array: NDArray[Any]) -> NDArray[Any]:
@@ -98,6 +107,7 @@ def _real(array: NDArray[Any]) -> NDArray[Any]:
 def _encoded(values: NDArray[Any], exact: int, largest: int) -> dict[str, Any]:
     statistics = Statistics.of(values)
     kept = values
+    largest = _most(values, largest)
     if values.size > max(exact, largest):
         for axis, size in enumerate(values.shape):
             inner = math.prod(values.shape[axis + 1 :])

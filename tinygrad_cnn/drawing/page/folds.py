@@ -19,6 +19,9 @@ __all__ = ["FoldedPicture", "folds"]
 OPENED = 24
 """The most drawings with one more module open; from deeper ones a click opens the next depth."""
 
+OPENED_LENGTH = 3_000_000
+"""The most characters of these drawings."""
+
 
 @dataclass(frozen=True)
 class FoldedPicture:
@@ -57,7 +60,7 @@ def folds(drawing: GraphPicture) -> list[FoldedPicture]:
     """Return the drawings that can be laid out: every depth, then with one more module open.
 
     Every depth comes before its next. The drawings with a module open start from the most folded;
-    there are at most `OPENED`.
+    there are at most `OPENED`, and fewer of a large graph (`OPENED_LENGTH`).
 
     Raises
     ------
@@ -96,12 +99,16 @@ def _opened(drawing: GraphPicture, made: list[FoldedPicture]) -> list[FoldedPict
         if sizes[name] > 1 and (len(chain) >= fold.depth or by_name[name] in fold.places.values())
     ]
     found: list[FoldedPicture] = []
+    length = 0
     for base, chain in wanted[:OPENED]:
         depth = made[base].depth
         try:
             fold = _fold(drawing, depth, 0, chain)
         except TooLargeError:
             continue
+        length += len(fold.svg)
+        if length > OPENED_LENGTH:
+            break
         opened = tuple(by_name[name] for name in chain)
         found.append(replace(fold, base=base, opened=opened))
     return found
