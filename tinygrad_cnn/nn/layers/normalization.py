@@ -36,7 +36,10 @@ def by_running_statistics(
     moved = center * scale
     shift = -moved if term is None else term - moved
     channels = (1, -1) + (1,) * (np.ndim(array_of(x)) - 2)
-    y: Any = ops.multiply_add(x, scale.reshape(channels), shift.reshape(channels))
+    scale, shift = scale.reshape(channels), shift.reshape(channels)
+    if recording.get().observers and not isinstance(scale, Tensor):  # a drawing shows the names
+        scale, shift = Tensor(scale, name="scale"), Tensor(shift, name="shift")
+    y: Any = ops.multiply_add(x, scale, shift)
     y = y if isinstance(y, Tensor) else Tensor._of(y)
     y._unrecorded = y._unrecorded or (is_wanted and not is_on)
     if recording.get().observers:
