@@ -119,7 +119,8 @@ def step_through(model: nn.Module, result: Result, path: Path) -> None:
 def main(
     folder: str | Path = "runs/text_direction", path: str | Path | None = None
 ) -> dict[str, Result]:
-    model = tg.onnx.load(path or installed()).eval()
+    model = tg.onnx.load(path or installed())
+    model.requires_grad_(False)  # only the picture's gradient is wanted
     picture = line_of_text(TEXT)
     pictures = {"upright": picture, "turned by 180°": picture[::-1, ::-1].copy()}
     results = {name: explain(model, picture) for name, picture in pictures.items()}

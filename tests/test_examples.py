@@ -17,6 +17,7 @@ import pytest
 from support.machine import lengthy
 
 import tinygrad_cnn as tg
+from tinygrad_cnn import nn
 from tinygrad_cnn.data.shapes import draw
 
 FOLDER = Path(__file__).parents[1] / "examples"
@@ -107,6 +108,33 @@ def test_image_processing_equals_scipy_and_draws_a_figure(load: Load, tmp_path: 
         pixels = np.asarray(picture.convert("L"))
     assert (pixels == 255).mean() > 0.1  # the paper
     assert len(np.unique(pixels)) > 200  # the photographs
+
+
+def test_text_direction_shows_what_a_loaded_network_depends_on(
+    load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    # The real file is in a wheel. A linear network stands in for it: its log-odds have the
+    # difference of both rows of weights as gradient.
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 48 * 192, 2, rng=rng), nn.Softmax())
+    tg.onnx.export(model, np.zeros((1, 3, 48, 192), np.float32), tmp_path / "model.onnx")
+    results = load("text_direction").main(tmp_path, tmp_path / "model.onnx")
+    rows = model[1].weight.numpy().reshape(2, 3, 48, 192)
+    for result in results.values():
+        k = int(result.probabilities.argmax())
+        expected = rows[k] - rows[1 - k]
+        np.testing.assert_allclose(result.saliency, expected, rtol=0, atol=1e-4)
+        assert 0.02 < (result.picture < 0.5).mean() < 0.2  # a line of text
+    upright, turned = results.values()
+    assert (upright.picture == turned.picture[::-1, ::-1]).all()
+    assert f"turned {turned.probabilities[1]:.4f}" in capsys.readouterr().out
+    with Image.open(tmp_path / "text_direction.png") as picture:
+        assert picture.size == (1500, 540)
+    page = (tmp_path / "text_direction.html").read_text("utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "The direction of a line of text" in page
 
 
 def test_lenet_learns_digits(load: Load) -> None:
