@@ -44,9 +44,9 @@ class SpatialAxis:
         return self.dilation * (self.kernel - 1) + 1
 
     @property
-    def border(self) -> tuple[int, int]:
-        """The padding at both ends."""
-        return self.before, self.after
+    def border(self) -> int | tuple[int, int]:
+        """The padding: one number if it is the same at both ends."""
+        return self.before if self.before == self.after else (self.before, self.after)
 
     @property
     def windows(self) -> int:
