@@ -50,7 +50,9 @@ TORCHVISION = {
     "torchvision.vit_b_16": 224,
 }
 """The models of torchvision, and the size of their images."""
-GRADIENTS = ["lenet", "dqn.policy", "super_resolution", "unet_transposed", "text_cnn", "shufflenet"]
+GRADIENTS = [
+    "dqn.policy", "lenet", "prototypes", "shufflenet", "super_resolution", "unet_transposed",
+]  # fmt: skip
 """Exported without folding, with PyTorch's gradients of all parameters."""
 FROZEN = [
     "binary_net", "cbam", "conditional_gan.G", "d2l_batch_norm", "dcgan.D",
