@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -111,6 +112,11 @@ class Export:
     def model(self) -> str:
         """The name of the model."""
         return self.name.rsplit(".", 2)[0]
+
+    @property
+    def exporter(self) -> str:
+        """The exporter: "script", the old one, or "dynamo"."""
+        return self.name.rsplit(".", 2)[1]
 
     def written(self, folder: Path) -> Path:
         """Return the path of the file, written to a folder if it is a frozen one."""
@@ -270,38 +276,85 @@ def slope_error(model: tg.nn.Module, inputs: Sequence[Array]) -> float:
 
 @dataclass
 class Row:
-    """What one file is compared by."""
+    """What one file is compared by.
 
-    operators: int  # nodes of the file
-    kinds: list[str]  # their operators
-    steps: int  # of the loaded module
-    seconds: float  # of loading
-    forward: float  # largest difference of the outputs from onnxruntime's
-    slope: float  # of the gradient from a difference quotient, relative
-    back: float  # largest difference of onnxruntime's outputs after our export
+    Attributes
+    ----------
+    nodes, steps : int
+        Nodes of the file without constants, and calls of the loaded module.
+    seconds : float
+        Of loading.
+    here : float
+        Largest difference of the outputs.
+    round : float
+        The same of onnxruntime's outputs of the file that we export.
+    """
+
+    nodes: int
+    steps: int
+    seconds: float
+    here: float
+    round: float
 
 
-def examine(path: Path, inputs: Sequence[Array]) -> Row:
-    """Load a file, run and differentiate it, export it again, and run that."""
+def examine(path: Path, inputs: Sequence[Array], expected: Sequence[Array], load: Any) -> Row:
+    """Load a file, run it, export it again, and run that."""
     import onnx
 
-    graph = onnx.load(path).graph
     start = time.perf_counter()
-    model = tg.onnx.load(path).eval()
+    model = load()
     seconds = time.perf_counter() - start
-    expected = reference(path, inputs)
     with tg.no_grad():
-        forward = difference(outputs(model, inputs), expected)
+        here = difference(outputs(model, inputs), expected)
     with TemporaryDirectory() as folder:
         copy = Path(folder, "again.onnx")
         export_again(model, inputs, copy)
-        back = difference(reference(copy, inputs), expected)
-    return Row(
-        operators=sum(node.op_type != "Constant" for node in graph.node),
-        kinds=sorted({node.op_type for node in graph.node}),
-        steps=len(steps(model)),
-        seconds=seconds,
-        forward=forward,
-        slope=slope_error(model, inputs),
-        back=back,
-    )
+        again = difference(reference(copy, inputs), expected)
+    nodes = sum(node.op_type != "Constant" for node in onnx.load(path).graph.node)
+    return Row(nodes, len(steps(model)), seconds, here, again)
+
+
+def tables() -> None:
+    """Print the tables of docs/onnx-files.md."""
+    print("| file | MB | nodes | steps | loaded in, s | outputs | gradient | gone round |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for wheel in WHEELS:
+        path = find(wheel.path)
+        if path is None:
+            continue
+        rows = []
+        for shape in wheel.shapes:
+            x = random_input(path, shape)
+            load = partial(tg.onnx.load, path)
+            rows.append(examine(path, [x], reference(path, [x]), load))
+        slope = slope_error(tg.onnx.load(path), [random_input(path, wheel.shapes[0])])
+        here, again = (max(getattr(row, name) for row in rows) for name in ("here", "round"))
+        row = rows[0]
+        print(
+            f"| {wheel.name} | {path.stat().st_size / 1e6:.1f} | {row.nodes} | {row.steps} "
+            f"| {row.seconds:.2f} | {here:.0e} | {slope:.0e} | {again:.0e} |",
+            flush=True,
+        )
+    print("\n| model | exporters | nodes | steps | here | gone round |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    models: dict[str, list[Export]] = {}
+    for export in exports():
+        models.setdefault(export.model, []).append(export)
+    for model, files in models.items():
+        found = {}
+        for export in files:
+            with TemporaryDirectory() as folder:
+                here = Path(folder)
+                path = export.written(here)
+                load = partial(export.loaded, here)
+                found[export.exporter] = examine(path, export.inputs, export.outputs, load)
+        columns = [
+            ", ".join(found),
+            *(", ".join(str(getattr(r, n)) for r in found.values()) for n in ("nodes", "steps")),
+            *(f"{max(getattr(r, n) for r in found.values()):.0e}" for n in ("here", "round")),
+        ]
+        print(f"| {model} | {' | '.join(columns)} |", flush=True)
+
+
+if __name__ == "__main__":
+    tables()
