@@ -225,12 +225,15 @@ def steps(model: Any) -> list[str]:
 
 
 def difference(found: Sequence[Any], expected: Sequence[Array]) -> float:
-    """Return the largest difference of values, relative to the largest value if above 1."""
+    """Return the largest difference of values, relative to the largest one, or else to 0.01.
+
+    onnxruntime's sigmoid of large negative values is not that close to the true one.
+    """
     worst = 0.0
     for mine, theirs in zip(found, expected, strict=True):
         values = np.asarray(mine.numpy() if isinstance(mine, tg.Tensor) else mine)
         assert values.shape == theirs.shape, f"{values.shape}, expected {theirs.shape}"
-        scale = max(1.0, float(np.abs(theirs).max(initial=0)))
+        scale = max(0.01, float(np.abs(theirs).max(initial=0)))
         worst = max(worst, float(np.abs(values - theirs).max(initial=0)) / scale)
     return worst
 

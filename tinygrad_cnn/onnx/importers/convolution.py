@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.importers.geometry import SpatialAxis, numbers, spatial
+from tinygrad_cnn.onnx.importers.geometry import SpatialAxis, borders, numbers, spatial
 from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
@@ -45,7 +45,7 @@ def _few_axes(x: Any, w: Any, bias: Any, axes: list[SpatialAxis], groups: int) -
         w,
         bias,
         (rows.stride, columns.stride),
-        (rows.border, columns.border),
+        borders(axes),
         (rows.dilation, columns.dilation),
         groups,
     )

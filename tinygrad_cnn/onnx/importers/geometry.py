@@ -14,7 +14,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator
 
-__all__ = ["SpatialAxis", "axes_of", "numbers", "spatial"]
+__all__ = ["SpatialAxis", "axes_of", "borders", "numbers", "spatial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class SpatialAxis:
         return self.dilation * (self.kernel - 1) + 1
 
     @property
-    def border(self) -> int | tuple[int, int]:
-        """The padding: one number if it is the same at both ends."""
-        return self.before if self.before == self.after else (self.before, self.after)
+    def border(self) -> tuple[int, int]:
+        """The padding at both ends."""
+        return self.before, self.after
 
     @property
     def windows(self) -> int:
@@ -71,6 +71,13 @@ class SpatialAxis:
             border[axis] = self.before, max(beyond, 0)
             x = ops.pad(x, border, value=fill)
         return ops.getitem(x, (*(slice(None),) * axis, self.cells()))
+
+
+def borders(axes: Sequence[SpatialAxis]) -> Any:
+    """Return the padding of each axis: pairs, or numbers if all are the same at both ends."""
+    pairs = [axis.border for axis in axes]
+    is_even = all(before == after for before, after in pairs)
+    return tuple(before for before, _ in pairs) if is_even else tuple(pairs)
 
 
 def spatial(node: Operator, x: Any, kernel: Sequence[int] | None = None) -> list[SpatialAxis]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.onnx.importers.geometry import SpatialAxis, numbers, spatial
+from tinygrad_cnn.onnx.importers.geometry import SpatialAxis, borders, numbers, spatial
 from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
@@ -117,7 +117,7 @@ def _options(rows: SpatialAxis, columns: SpatialAxis) -> Any:
     return (
         (rows.kernel, columns.kernel),
         (rows.stride, columns.stride),
-        (rows.border, columns.border),
+        borders([rows, columns]),
         (rows.dilation, columns.dilation),
     )
 
