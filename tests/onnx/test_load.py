@@ -276,6 +276,20 @@ def test_hooks_of_a_part_are_called() -> None:
     with loaded.conv.register_forward_hook(lambda m, args, y: shapes.append(y.shape)):
         loaded(X)
     assert shapes == [(3, 3, 4, 4)]
+    with loaded.register_forward_hook(lambda m, args, y: shapes.append(y.shape)):
+        y = loaded(X)
+    assert shapes[1:] == [y.shape]
+
+
+def test_writing_to_an_output_changes_no_constant() -> None:
+    proto = model([node("Constant", "", "y", value_floats=[1.0, 2.0]),
+                   node("Constant", "", "n", value_ints=[3, 4])], {}, ["y", "n"])  # fmt: skip
+    loaded = tg.onnx.load(proto).requires_grad_(False)
+    for _ in range(2):
+        y, n = loaded()
+        np.testing.assert_array_equal(n, [3, 4])
+        n[...] = 0
+    assert y.shape == (2,)
 
 
 def test_a_derivation_names_the_weights() -> None:

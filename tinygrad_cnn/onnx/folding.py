@@ -36,6 +36,12 @@ _RANDOM = {
 _SIZED_BY_VALUE = {"Compress": [0, 1], "NonMaxSuppression": [0, 1], "NonZero": [0], "Unique": [0]}
 """Operators with shapes that depend on values, beside the settings of others."""
 
+_REASONS = {
+    "If": ", as the condition is not known at loading; input_shapes may settle it",
+    "Loop": ", as the number of rounds may depend on the input",
+    "Scan": ", as the number of rounds may depend on the input",
+}
+
 _SAME_SIZE = {
     "Clip", "CumSum", "DequantizeLinear", "Dropout", "Gather", "GatherElements", "GatherND",
     "QuantizeLinear", "Trilu",
@@ -94,7 +100,10 @@ class Folding:
                     self.calls.append(call)
                     if shapes:
                         self._sample(call)
-        return [f"{op_type} ({_listed(names)})" for op_type, names in refused.items()]
+        return [
+            f"{op_type} ({_listed(names)}){_REASONS.get(op_type, '')}"
+            for op_type, names in refused.items()
+        ]
 
     def _fold(self, call: NodeCall) -> bool:
         """Compute a call if it is the same for all inputs; return whether it is."""

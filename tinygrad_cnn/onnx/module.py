@@ -105,7 +105,7 @@ class OnnxModule(OnnxPart):
                 arguments = [values[name] if name else None for name in step.inputs]
                 try:
                     hooks = part._hooks
-                    if hooks is None:
+                    if hooks is None or part is self:  # those are called around it all
                         result = step.run(*arguments)
                     else:
                         result = hooks.call(part, step.run, tuple(arguments), {})
@@ -128,6 +128,8 @@ class OnnxModule(OnnxPart):
                     del values[name]
         finally:
             recording.set(outside)
+        for name in self._constants.keys() & self._results:
+            values[name] = values[name].copy()  # or a caller may change the constant
         results = tuple(_output(values[name]) for name in self._results)
         return results if len(results) > 1 else results[0]
 
