@@ -270,6 +270,15 @@ def test_the_summary_has_the_parts_with_shapes_and_costs() -> None:
     assert names.index("conv") < names.index("bn") < names.index("relu") < names.index("fc")
 
 
+def test_modules_are_also_found_in_the_metadata_of_nodes() -> None:
+    proto = model([node("Relu", "x", "h", name="node_relu"), node("Exp", "h", "y")],
+                  {"x": [2]}, ["y"])  # fmt: skip
+    modules = ": Net/layer1: Sequential/layer1.0: Block/act: ReLU/relu: aten.relu"
+    proto.graph.node[0].metadata_props.add(key="namespace", value=modules)
+    names = [name for name, part in tg.onnx.load(proto).named_modules()]
+    assert names == ["", "layer1", "layer1.0", "layer1.0.act", "Exp_1"]
+
+
 def test_hooks_of_a_part_are_called() -> None:
     loaded = tg.onnx.load(block())
     shapes = []

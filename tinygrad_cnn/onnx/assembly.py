@@ -106,7 +106,7 @@ def _path(call: NodeCall, names: set[str], number: int) -> str:
     owners = {name.rpartition(".")[0] for name in call.inputs if name in names}
     if len(owners) == 1 and (owner := owners.pop()):
         return owner
-    name = call.operator.name
+    name = call.modules or call.operator.name
     if "/" in name or name not in call.outputs:  # a name, not that of a value instead
         return path_of(name)
     return f"{call.operator.op_type}_{number}"

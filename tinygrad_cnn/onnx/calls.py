@@ -24,11 +24,16 @@ _STANDARD = ("", "ai.onnx")
 
 @dataclass(slots=True)
 class NodeCall:
-    """A node: an operator with the names of its inputs and outputs; "" for one left out."""
+    """A node: an operator with the names of its inputs and outputs; "" for one left out.
+
+    `modules` are those that called it, as in "/layer1/layer1.0/conv1/Conv", if the file says so
+    apart from the name.
+    """
 
     operator: Operator
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    modules: str = ""
 
     def bodies(self) -> Iterator[Body]:
         """Yield the graphs among the attributes."""
@@ -51,7 +56,7 @@ class NodeCall:
         inputs, outputs = (
             tuple(names.get(name, name) for name in some) for some in (self.inputs, self.outputs)
         )
-        return NodeCall(operator, inputs, outputs)
+        return NodeCall(operator, inputs, outputs, self.modules)
 
 
 @dataclass(slots=True)
@@ -183,7 +188,7 @@ class GraphReader:
                 continue
             last = max((i + 1 for i, output in enumerate(outputs) if output), default=0)
             operator = Operator(op_type, name, versions[domain], attributes, last)
-            body.calls.append(NodeCall(operator, inputs, outputs))
+            body.calls.append(NodeCall(operator, inputs, outputs, _modules(node)))
 
     def _value(self, proto: Any, inside: Any, where: str, name: str) -> Any:
         """Return the value of an attribute."""
@@ -252,6 +257,18 @@ def opsets(imports: Iterable[Any], where: str) -> dict[str, int]:
                             f"{domain or 'ONNX'}, expected 1 to {newest}")  # fmt: skip
         found[domain] = entry.version
     return found
+
+
+def _modules(node: Any) -> str:
+    """Return the modules that called a node, from the metadata of PyTorch's exporter.
+
+    There they are ": Net/layer1: Sequential/layer1.0: Block/relu: aten.relu".
+    """
+    for entry in getattr(node, "metadata_props", ()):
+        if entry.key == "namespace":
+            names = [part.partition(":")[0].strip() for part in entry.value.split("/")]
+            return "/" + "/".join(filter(None, names))
+    return ""
 
 
 def _domain(name: str) -> str:
