@@ -12,6 +12,8 @@ from support.onnx_models import FLOAT, model, node, ran, value
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.onnx import OnnxError, OnnxModule
+from tinygrad_cnn.onnx.growth import elements
+from tinygrad_cnn.onnx.operator import IMPORTERS, Operator
 
 RNG = np.random.default_rng(2)
 
@@ -219,3 +221,44 @@ def test_a_size_that_was_chosen_holds_for_all_inputs_with_its_name() -> None:
     proto = model([node("Add", "a b", "y")], {"a": ["N", 2], "b": ["N", 2]}, ["y"])
     loaded = tg.onnx.load(proto, {"a": (4, None)})
     assert [each.shape for each in loaded.inputs] == [(4, 2), (4, 2)]
+
+
+def ones(*shape: int) -> Any:
+    return np.ones(shape, "f4")
+
+
+def whole(*values: int) -> Any:
+    return np.array(values, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "attributes", "inputs"),
+    [
+        ("MatMul", {}, [ones(5, 3, 4), ones(4, 6)]),
+        ("MatMul", {}, [ones(5, 1, 3, 4), ones(2, 4, 6)]),
+        ("MatMul", {}, [ones(4), ones(2, 4, 6)]),
+        ("Gemm", {}, [ones(3, 4), ones(4, 6)]),
+        ("Gemm", {"transA": 1, "transB": 1}, [ones(4, 3), ones(6, 4)]),
+        ("Add", {}, [ones(5, 1), ones(1, 7)]),
+        ("Tile", {}, [ones(2, 3), whole(4, 5)]),
+        ("Expand", {}, [ones(2, 1), whole(3, 1, 7)]),
+        ("Pad", {}, [ones(2, 3), whole(1, 2, 3, 4)]),
+        ("Pad", {}, [ones(2, 3), whole(3, 4), None, whole(1)]),
+        ("Resize", {}, [ones(1, 1, 2, 3), None, np.array([1, 1, 2, 3], "f4")]),
+        ("Resize", {}, [ones(1, 1, 2, 3), None, None, whole(1, 1, 5, 7)]),
+        ("Range", {}, [np.array(1), np.array(9), np.array(2)]),
+        ("OneHot", {}, [whole(1, 2), np.array(5), whole(0, 1)]),
+        ("Gather", {"axis": 1}, [ones(2, 3, 4), np.zeros((5, 6), int)]),
+        ("Concat", {"axis": 0}, [ones(2, 3), ones(5, 3)]),
+        ("Einsum", {"equation": "bij,bjk->bik"}, [ones(2, 3, 4), ones(2, 4, 5)]),
+        ("ConstantOfShape", {}, [whole(3, 4)]),
+        ("ConvTranspose", {"strides": [3, 2]}, [ones(2, 3, 4, 5), ones(3, 6, 2, 3)]),
+        ("Conv", {"pads": [1, 2, 1, 2]}, [ones(2, 3, 4, 5), ones(6, 3, 1, 1)]),
+    ],
+)  # fmt: skip
+def test_the_size_of_a_result_is_known_before_it_is_computed(
+    op_type: str, attributes: Any, inputs: Any
+) -> None:
+    operator = Operator(op_type, attributes=attributes)
+    result = IMPORTERS[op_type](operator, *inputs)
+    assert elements(operator, inputs) == np.size(result)

@@ -94,10 +94,16 @@ def _(node: Operator, x: Any, indices: Any) -> int:
     return int(indices.size * x.size // max(x.shape[node.get("axis", 0)], 1))
 
 
-@_growing("MatMul", "Gemm")
+@_growing("MatMul")
+def _(node: Operator, a: Any, b: Any) -> int:
+    left = a.shape if a.ndim > 1 else (1, *a.shape)
+    right = b.shape if b.ndim > 1 else (*b.shape, 1)
+    return math.prod(np.broadcast_shapes(left[:-2], right[:-2])) * int(left[-2] * right[-1])
+
+
+@_growing("Gemm")
 def _(node: Operator, a: Any, b: Any, *rest: Any) -> int:
-    rows = a.size // max(min(a.shape[-2:]), 1)
-    return int(rows * (b.size // max(min(b.shape[-2:]), 1)))
+    return int(a.shape[bool(node.get("transA"))] * b.shape[not node.get("transB")])
 
 
 @_growing("Concat")

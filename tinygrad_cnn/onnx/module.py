@@ -177,7 +177,7 @@ class OnnxModule(OnnxPart):
 
 def _value(value: Any) -> Any:
     """Return a result as a Tensor or an array; NumPy computes numbers of arrays without axes."""
-    return np.asarray(value) if isinstance(value, np.generic) else value
+    return value if isinstance(value, Variable | np.ndarray) else np.asarray(value)
 
 
 def _output(value: Any) -> Any:
