@@ -288,15 +288,15 @@ def exporter(op: Op[..., Any] | str) -> Callable[[F], F]:
     >>> import numpy as np
     >>> import tinygrad_cnn as tg
     >>> @tg.op(formula="x³")
-    ... def cube(x):
+    ... def cubic(x):
     ...     return x**3
-    >>> @cube.derivative("x", formula="g·3x²")
+    >>> @cubic.derivative("x", formula="g·3x²")
     ... def _(g, *, x):
     ...     return g * 3 * x**2
-    >>> @tg.onnx.exporter(cube)
+    >>> @tg.onnx.exporter(cubic)
     ... def _(graph, x):
     ...     return graph.node("Pow", x, np.float32(3))
-    >>> del tg.OPS["cube"]
+    >>> del tg.OPS["cubic"], EXPORTERS["cubic"]
     """
 
     def declare(function: F) -> F:
