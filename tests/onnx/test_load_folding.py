@@ -262,3 +262,22 @@ def test_the_size_of_a_result_is_known_before_it_is_computed(
     operator = Operator(op_type, attributes=attributes)
     result = IMPORTERS[op_type](operator, *inputs)
     assert elements(operator, inputs) == np.size(result)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "is_learned"),
+    [
+        ([node("Mul", "x w", "y")], True),
+        ([node("Greater", "x w", "g"), node("Cast", "g", "y", to=FLOAT)], False),
+        ([node("Floor", "w", "f"), node("Add", "x f", "y")], False),
+        ([node("Cast", "w", "i", to=7), node("Cast", "i", "f", to=1), node("Add", "x f", "y")],
+         False),
+        ([node("Pad", "x pads value", "p"), node("Slice", "p zero three", "y")], False),
+    ],
+)  # fmt: skip
+def test_a_constant_is_a_parameter_if_a_gradient_reaches_it(nodes: Any, is_learned: bool) -> None:
+    arrays = {"w": np.ones(3, "f4"), "value": np.ones(1, "f4")[0:1], "pads": np.array([1, 1]),
+              "zero": np.array([0]), "three": np.array([3])}  # fmt: skip
+    loaded = tg.onnx.load(model(nodes, {"x": [3]}, ["y"], arrays))
+    assert bool(list(loaded.parameters())) == is_learned
+    assert loaded(np.zeros(3, "f4")).shape == (3,)
