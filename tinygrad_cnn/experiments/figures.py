@@ -102,11 +102,20 @@ def _to_accuracy(halvings: ArrayLike) -> Numbers:
     return 1.0 - np.exp2(-np.asarray(halvings, np.float64))
 
 
-def name_lines(axes: Axes) -> None:
+def name_lines(*panels: Axes) -> None:
     """Write the label of each line beside its end, without overlaps.
 
-    Call it last, when scales and limits are final.
+    Call it once, last, with the panels of a figure, when their scales and limits are final: it
+    draws the figure to lay it out.
     """
+    figure = panels[0].get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # the layout sets the height of the panels
+    for panel in panels:
+        _name_lines(panel)
+
+
+def _name_lines(axes: Axes) -> None:
     named = []
     for line in axes.lines:
         points = np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)
@@ -118,10 +127,7 @@ def name_lines(axes: Axes) -> None:
     if not named:
         return
     named.sort(key=lambda item: item[0])
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()  # the layout sets the height of the axes
-    apart = HEIGHT / 72 * figure.dpi / axes.bbox.height
+    apart = HEIGHT / 72 * axes.figure.dpi / axes.bbox.height
     heights = [min(max(height, 0.0), 1.0) for height, *_ in named]
     for k in range(1, len(heights)):
         heights[k] = max(heights[k], heights[k - 1] + apart)

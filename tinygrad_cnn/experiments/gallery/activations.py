@@ -94,8 +94,7 @@ def figure(results: Results, figure: Figure) -> None:
         accuracy.axhline(WANTED, color="#1f1f1f", linewidth=0.6, linestyle=(0, (4, 3)), label="_")
         accuracy_axis(accuracy, 0.0, 0.97)
     outer_labels(panels, ("test accuracy", "gradient of the first layer", "gradient, first epoch"))
-    for axes in panels[:, -1]:
-        name_lines(axes)
+    name_lines(*panels[:, -1])
 
 
 def finding(results: Results) -> Finding:

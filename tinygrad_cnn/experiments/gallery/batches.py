@@ -83,8 +83,7 @@ def figure(results: Results, figure: Figure) -> None:
         axes.set(xlabel=unit, xlim=(left, None))
         if axes is not single:
             log_axis(axes.xaxis)
-    for axes in (shared, single, best):
-        name_lines(axes)
+    name_lines(shared, single, best)
 
 
 def finding(results: Results) -> Finding:

@@ -167,8 +167,7 @@ def figure(results: Results, figure: Figure) -> None:
         axes[1, column].set_xticks(sizes, [f"{size}" for size in sizes])
         axes[1, column].minorticks_off()
     outer_labels(axes, ("seconds, one thread", "peak memory, MB"))
-    for panel in axes[:, -1]:
-        name_lines(panel)
+    name_lines(*axes[:, -1])
 
 
 def _along(results: Results, along: str) -> Results:

@@ -132,19 +132,20 @@ def _smooth(layer: tuple[Any, ...]) -> tuple[Any, ...]:
 def figure(results: Results, figure: Figure) -> None:
     """Draw the first losses, their difference, and the accuracy against seconds."""
     figure.set_size_inches(11.0, 6.6)
-    for row, network in zip(figure.subplots(2, 3), NETWORKS, strict=True):
+    panels = figure.subplots(2, 3)
+    for row, network in zip(panels, NETWORKS, strict=True):
         first, apart, whole = row
         draw_sides(first, results, network, "first loss")
         first.set(xlabel="updates", ylabel=network)
         log_axis(first.yaxis)
         _draw_apart(apart, results, network)
         draw_accuracy(whole, results, network)
-        name_lines(whole)
         if network == SMOOTH:
             first.set_title("loss of the first updates", loc="left")
             apart.set_title("largest relative difference so far", loc="left")
             whole.set_title("test accuracy", loc="left")
             first.legend(frameon=False, labelcolor="linecolor")
+    name_lines(*panels[:, 2])
 
 
 def draw_sides(

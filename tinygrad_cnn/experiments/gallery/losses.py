@@ -134,8 +134,8 @@ def figure(results: Results, figure: Figure) -> None:
                   else "‖∂E/∂z‖ before training")  # fmt: skip
         for axes, title in zip((rates, accuracy, gradient), titles, strict=True):
             axes.set_title(title, loc="left")
-        name_lines(gradient)
     outer_labels(panels, [f"first weights {start}" for start in STARTS])
+    name_lines(*panels[:, 2])
 
 
 def finding(results: Results) -> Finding:

@@ -142,8 +142,7 @@ def figure(results: Results, figure: Figure) -> None:
         axes[1, column].set_xticks(BATCHES, [f"{size}" for size in BATCHES])
         axes[1, column].minorticks_off()
     outer_labels(axes, ("seconds, one thread", "peak memory, MB"))
-    for panel in axes[:, -1]:
-        name_lines(panel)
+    name_lines(*axes[:, -1])
 
 
 def _by_size(results: Results) -> Results:

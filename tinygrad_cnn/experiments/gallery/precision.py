@@ -88,8 +88,7 @@ def figure(results: Results, figure: Figure) -> None:
         for panel, label in zip(row, ("epochs", "seconds, one thread", "epochs"), strict=True):
             panel.set_xlabel(label)
             log_axis(panel.yaxis)
-    for panel in panels.flat:
-        name_lines(panel)
+    name_lines(*panels.flat)
 
 
 def finding(results: Results) -> Finding:

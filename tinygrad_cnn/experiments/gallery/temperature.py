@@ -158,8 +158,7 @@ def figure(results: Results, figure: Figure) -> None:
         axes.minorticks_off()
         axes.set_xlabel("T")
     panels[1, 2].remove()
-    for axes in panels.flat[:5]:
-        name_lines(axes)
+    name_lines(*panels.flat[:5])
 
 
 def _draw(axes: Axes, values: list[Numbers], color: str, label: str) -> None:

@@ -97,8 +97,7 @@ def figure(results: Results, figure: Figure) -> None:
     accuracy_axis(curves, 0.5, 0.99)
     curves.set(xlabel="epochs", xlim=(0, None))
     curves.set_title(f"test accuracy, batches of {sizes[-1]}", loc="left")
-    name_lines(last)
-    name_lines(curves)
+    name_lines(last, curves)
 
 
 def finding(results: Results) -> Finding:
