@@ -42,6 +42,40 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+LONG = (
+    "tests/studio/test_studio_browser_way.py",
+    "tests/studio/test_studio_kill.py",
+    "tests/typing/",
+    "tests/studio/",
+    "tests/experiments/",
+    "tests/cli/",
+    "tests/ops/test_every_op.py",
+    "tests/check/",
+)
+"""Where tests take long, the longest first."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each process of pytest-xdist begin with long tests.
+
+    Each first gets an equal part of the list. The last two tests of a process are not given to
+    another that is idle, so they must not be long.
+    """
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    if count == 1:
+        return
+    starts = {prefix: [item for item in items if item.nodeid.startswith(prefix)] for prefix in LONG}
+    long = dict.fromkeys(item for found in starts.values() for item in found)
+    short = [item for item in items if item not in long]
+    files = list(dict.fromkeys(item.path for item in long))
+    parts = [[item for item in long if item.path in files[k::count]] for k in range(count)]
+    for part in parts:
+        missing = max(0, len(items) // count - len(part))
+        part += short[:missing]
+        del short[:missing]
+    items[:] = [*(item for part in parts for item in part), *short]
+
+
 @pytest.fixture
 def ops_of_its_own() -> Iterator[None]:
     """Let a test declare ops, and forget them afterwards."""
