@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 from support.datasets import save
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from tinygrad_cnn.cli import app
 from tinygrad_cnn.data import digits
 
 Call = Callable[..., Result]
+
+COMMAND = get_command(app)  # made once, not for each call
 
 
 @pytest.fixture
@@ -22,6 +25,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("TINYGRAD_CNN_DEBUG", raising=False)
     monkeypatch.delenv("TINYGRAD_CNN_DATA", raising=False)
+    monkeypatch.setattr("typer.testing._get_command", lambda _: COMMAND)
     return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
