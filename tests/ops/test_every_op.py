@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from support.machine import repeats
 from support.mistakes import MISTAKES
 from support.references import REFERENCES
 
@@ -97,7 +98,7 @@ def test_op_does_what_its_declaration_promises(name: str, monkeypatch: pytest.Mo
     report = check_op(
         tg.OPS[name],
         reference=REFERENCES.get(name),
-        examples=max(EXAMPLES, profile.max_examples),
+        examples=max(repeats(EXAMPLES // 2, EXAMPLES), profile.max_examples),
         seed=0 if profile.derandomize else None,
     )
     assert report.worst < (1e-12 if tg.OPS[name].complex_step else 1e-9)

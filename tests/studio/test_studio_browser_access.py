@@ -110,11 +110,11 @@ def test_axe_finds_nothing_in_light_or_dark_and_nothing_scrolls_sideways(browser
         ready(page)
         for width in (360, 1280):
             page.set_viewport_size({"width": width, "height": 800})
-            for scheme, rules in (("light", ()), ("dark", OF_COLORS)):  # only colors differ
-                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                assert violations(page, rules) == [], f"{scheme}, {width} pixels"
+            assert violations(page) == [], f"light, {width} pixels"
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{wide} pixels wide"
+        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+        assert violations(page, OF_COLORS) == [], "dark"  # only colors differ
 
 
 def test_the_keyboard_alone_reaches_every_view_and_draws(browser, furnished):

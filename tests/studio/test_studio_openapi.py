@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette.datastructures import MutableHeaders
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
+from support.machine import repeats
 from support.studio import BEARER, TOKEN, running_studio, studio_client, trained
 
 from tinygrad_cnn.data import digits
@@ -28,7 +29,7 @@ from tinygrad_cnn.studio.encoding import encode_input
 from tinygrad_cnn.studio.pictures import png
 from tinygrad_cnn.studio.problems import MEDIA_TYPE, PROBLEMS
 
-EXAMPLES = 20
+EXAMPLES = repeats(10, 50)
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -75,7 +75,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> Iterator[list[int
 def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train on some of the digits, as a run is repeated for each moment."""
     split = data.digits()
-    few = data.Split(split.train[:1000], split.test[:200])
+    few = data.Split(split.train[:400], split.test[:100])
     monkeypatch.setattr(data, "load", lambda name: few)
 
 
@@ -90,7 +90,7 @@ def ask_fine_tuning(store: Store) -> int:
             drawings.add(session, name="drawn", picture=b"", input=pixels, label=number)
         base = models.promoted_id(session)
         request = fine_tune_request(session, model_id=base, epochs=2, lr=0.01, replay=100)
-        return queue(session, {**request, "batch_size": 50}, "taught").id
+        return queue(session, {**request, "batch_size": 60}, "taught").id
 
 
 @pytest.mark.parametrize("ask", [ask_training, ask_fine_tuning])

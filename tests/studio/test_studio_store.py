@@ -19,6 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 from sqlalchemy.orm import Session
 from support import studio_models
+from support.machine import repeats
 from support.studio_models import INPUT, ask, draw, opened
 
 from tinygrad_cnn.studio.store import (
@@ -353,7 +354,7 @@ def test_what_was_acknowledged_is_there_after_a_kill_at_any_moment(
     store.close()
     chance = random.Random(0)
     acknowledged: list[tuple[str, int]] = []
-    for _ in range(10):
+    for _ in range(repeats(4, 10)):
         acknowledged += _killed_after(path, chance.randrange(1, 60))
         store = Store(path)
         store.migrate()

@@ -20,7 +20,13 @@ def lacking(wanted: str) -> NoReturn:
     pytest.skip(f"needs {wanted}")
 
 
-lengthy = pytest.mark.skipif(
-    "TINYGRAD_CNN_LENGTHY" not in os.environ, reason="takes long: set TINYGRAD_CNN_LENGTHY=1"
-)
+LENGTHY = "TINYGRAD_CNN_LENGTHY" in os.environ
+
+
+def repeats(usual: int, lengthy: int) -> int:
+    """Return how often a test repeats something: more where TINYGRAD_CNN_LENGTHY is set."""
+    return lengthy if LENGTHY else usual
+
+
+lengthy = pytest.mark.skipif(not LENGTHY, reason="takes long: set TINYGRAD_CNN_LENGTHY=1")
 """Mark of a test that takes long and whose property others hold at less cost."""
