@@ -296,7 +296,7 @@ def exporter(op: Op[..., Any] | str) -> Callable[[F], F]:
     >>> @tg.onnx.exporter(cubic)
     ... def _(graph, x):
     ...     return graph.node("Pow", x, np.float32(3))
-    >>> del tg.OPS["cubic"], EXPORTERS["cubic"]
+    >>> del tg.OPS["cubic"]
     """
 
     def declare(function: F) -> F:
