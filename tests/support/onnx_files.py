@@ -57,6 +57,12 @@ WHEELS = [
         ((1, 3, 48, 160), (2, 3, 48, 96)),
         (1, 3, 48, 320),
     ),
+    Wheel(
+        "ddddocr, recognizer",
+        "ddddocr/common.onnx",
+        ((1, 1, 64, 120), (1, 1, 64, 80)),
+        (1, 1, 64, 120),
+    ),
     Wheel("ddddocr, detector", "ddddocr/common_det.onnx", ((1, 3, 416, 416),), (1, 3, 416, 416)),
     Wheel(
         "magika, file types",
