@@ -14,7 +14,7 @@ from support.machine import in_ci
 from support.pictures import need_dot
 from support.stopping import default_signals
 
-from tinygrad_cnn import OPS
+from tinygrad_cnn import OPS, manual_seed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -83,6 +83,12 @@ def ops_of_its_own() -> Iterator[None]:
     yield
     OPS.clear()
     OPS.update(before)
+
+
+@pytest.fixture
+def seeded() -> None:
+    """Let a test make the same models in each run."""
+    manual_seed(0)
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ from tinygrad_cnn.train import (
     TrainingSettings,
 )
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 QUICK = ("mlp", "lenet5", "vgg", "resnet20")
 ALONE = """
 import importlib.util, sys

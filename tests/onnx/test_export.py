@@ -16,6 +16,8 @@ from tinygrad_cnn import nn
 from tinygrad_cnn.onnx import OnnxError
 from tinygrad_cnn.onnx.graph import EXPORTERS
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 class Of(nn.Module):
     """A model that computes a function, with modules and parameters by name."""

@@ -17,6 +17,8 @@ from tinygrad_cnn.nn import models
 from tinygrad_cnn.onnx.graph import OPSET
 from tinygrad_cnn.optim import SGD
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 IMAGES = {"x": {0: "batch", 2: "height", 3: "width"}}
 SMALL = [*nn.MODELS]
 OF_ANY_SIZE = ["resnet20", "mobilenet_v2", "densenet"]

@@ -13,6 +13,8 @@ from support.programs_recorded import PROGRAMS, Given, ported, run_with, source
 import tinygrad_cnn as tg
 import tinygrad_cnn.compat.torch as torch
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 WITHOUT_MODEL = {
     "cs231n_layers", "d2l_softmax", "every_function", "every_layer", "flat_parameters", "nielsen",
     "neural_style", "tensor_habits",

@@ -18,6 +18,8 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.onnx import OnnxError, OnnxModule
 from tinygrad_cnn.onnx.operator import IMPORTERS
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(3, 2, 4, 4)).astype("f4")
 

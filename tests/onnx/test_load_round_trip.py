@@ -12,6 +12,8 @@ from support.onnx_models import ran
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 RNG = np.random.default_rng(4)
 
 

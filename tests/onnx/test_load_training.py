@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from support.onnx_models import model, node
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 RNG = np.random.default_rng(3)
 
