@@ -213,8 +213,9 @@ def test_a_network_has_the_papers_number_of_parameters(name: str) -> None:
 def test_a_network_of_any_size_learns(make: Any, shape: tuple[int, ...]) -> None:
     """Every parameter has a gradient that is not 0, and a step lowers the loss."""
     model, again = make(), make()
+    same = again.state_dict()
     for key, array in model.state_dict().items():
-        np.testing.assert_array_equal(array, again.state_dict()[key])
+        np.testing.assert_array_equal(array, same[key])
     x = rng(1).normal(size=shape).astype("f4")
     target = 0.1 * rng(2).normal(size=model(x).shape).astype("f4")
     optimizer = tg.optim.Adam(model.parameters(), 1e-3)

@@ -240,7 +240,10 @@ class Module(Registering, Stateful, Hooked):
     def _members(self) -> Iterator[tuple[str, Tensor | Module]]:
         """Yield ``(name, value)`` for each Tensor and Module in the attributes."""
         for name, value in vars(self).items():
-            yield from _opened(name, value)
+            if isinstance(value, MEMBERS):
+                yield name, value
+            elif isinstance(value, CONTAINERS):  # most attributes are neither
+                yield from _opened(name, value)
 
     def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters and buffers of this module and its submodules, each once."""
@@ -467,10 +470,13 @@ class Parameterless(Module):
 
 # --- search through attributes -------------------------------------------------------------------
 
+MEMBERS = (Tensor, Module)
+CONTAINERS = (list, tuple, dict)
+
 
 def _opened(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
     """Yield `value`, or the contents of a container, with names such as "layers.0"."""
-    if isinstance(value, Tensor | Module):
+    if isinstance(value, MEMBERS):
         yield name, value
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
