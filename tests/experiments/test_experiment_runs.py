@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support.machine import lengthy
 from support.tiny_experiment import SOURCE, VARIANTS, own
 
 from tinygrad_cnn.experiments import fingerprint
@@ -45,7 +46,7 @@ def whole(experiment: Experiment, out: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=lengthy), 2])
 def test_killed_at_any_moment_no_run_is_lost_done_again_or_counted_twice(
     tmp_path: Path, jobs: int
 ) -> None:
