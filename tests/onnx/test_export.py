@@ -14,7 +14,7 @@ import tinygrad_cnn as tg
 import tinygrad_cnn.compat.torch as torch
 from tinygrad_cnn import nn
 from tinygrad_cnn.onnx import OnnxError
-from tinygrad_cnn.onnx.graph import EXPORTERS
+from tinygrad_cnn.onnx.graph import EXPORTERS, Graph
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -429,3 +429,19 @@ def test_opset_is_stated(opset: int) -> None:
     file = tg.onnx.export(model, random(2, 1, 8, 8), opset=opset)
     assert [entry.version for entry in file.opset_import] == [opset]
     assert_same(file, model, random(3, 1, 8, 8))
+
+
+def test_naming_a_node_does_not_look_at_all_names_before() -> None:
+    class Counting(dict[str, int]):
+        looked_up = 0
+
+        def __contains__(self, name: object) -> bool:
+            self.looked_up += 1
+            return super().__contains__(name)
+
+    graph = Graph()
+    graph._names = Counting()
+    names = [graph.node("Relu", "x") for _ in range(500)]
+    assert len({*names}) == 500
+    assert names[0] == "/Relu"
+    assert graph._names.looked_up < 5 * 500

@@ -70,7 +70,7 @@ class Graph:
         self.opset = opset
         self._base = ""  # the name of the call that is being exported, such as "/features/0/conv2d"
         self._first = 0  # the number of its first node
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}  # with the last number that followed each
         self._values: dict[Operand, Reference] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._sizes: dict[Any, str] = {}
@@ -146,17 +146,18 @@ class Graph:
 
         A result that only copies another value is that value.
         """
-        for node in reversed(self.nodes[self._first :]):
+        for place in range(len(self.nodes) - 1, self._first - 1, -1):
+            node = self.nodes[place]
             if list(node.output) == [result]:
                 if node.op_type != "Identity":
                     return self.rename(result, self._unique(self._base))
-                self.nodes.remove(node)
+                del self.nodes[place]
                 return self.end(node.input[0])
         return result
 
     def rename(self, old: str, new: str) -> str:
         """Rename a value that a node of the latest call computes, and its node."""
-        self._names.add(new)
+        self.reserve([new])
         _rename(self.nodes[self._first :], old, new)
         for node in self.nodes[self._first :]:
             if node.name == old:
@@ -169,7 +170,8 @@ class Graph:
 
     def reserve(self, names: Sequence[str]) -> None:
         """Keep names for inputs and outputs."""
-        self._names.update(names)
+        for name in names:
+            self._names.setdefault(name, 0)
 
     def __contains__(self, operand: Operand) -> bool:
         return operand in self._values
@@ -195,8 +197,6 @@ class Graph:
             return value
         if isinstance(value, Reference):
             return value.name
-        if isinstance(value, Operand):
-            return self.reference(value).name
         if isinstance(value, Size):
             raise OnnxError("a size that varies cannot be an input: pass graph.integers(size)")
         if not isinstance(value, np.ndarray | np.generic):
@@ -232,11 +232,12 @@ class Graph:
         return name
 
     def _unique(self, name: str) -> str:
-        found, number = name, 0
+        found, number = name, self._names.get(name, 0)
         while found in self._names:
             number += 1
             found = f"{name}.{number}"
-        self._names.add(found)
+        self._names[name] = number
+        self.reserve([found])
         return found
 
 
