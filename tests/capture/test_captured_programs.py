@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_functions_made_of_ops_can_be_kept_whole() -> None:
         values, places = tg.topk(x, 2)
         return values * 2.0, tg.argmax(x, 1), places
 
-    program = captured(function, {"x": random(3, 5)}, whole={"topk", "argmax"})
+    program = captured(function, {"x": random(3, 5)}, unsplit={"topk", "argmax"})
     assert [call.name for call in program.calls] == ["topk", "mul", "argmax"]
     topk, mul, argmax = program.calls
     assert mul.arguments["a"] is topk.results[0]
@@ -171,6 +172,16 @@ def test_reading_a_value_is_refused_with_line_and_module(what: str) -> None:
 def test_results_that_are_no_tensors_are_refused() -> None:
     with pytest.raises(CaptureError, match="returns float, expected a Tensor"):
         captured(lambda x: [x, 1.0], {"x": random(3)})
+    with pytest.raises(CaptureError, match=r"returns \{\}, expected at least one Tensor"):
+        captured(lambda x: {}, {"x": random(3)})
+
+
+def test_results_are_named_by_all_keys_that_lead_to_them() -> None:
+    def function(x: Any) -> Any:
+        return {"a": {"out": x}, "b": {"out": [x, x + 1.0]}}, x, {"out": x}
+
+    names = captured(function, {"x": random(3)}).names
+    assert names == ["0.a.out", "0.b.out.0", "0.b.out.1", "", "2.out"]
 
 
 # --- several runs --------------------------------------------------------------------------------
@@ -246,12 +257,39 @@ def test_calls_without_inputs_are_folded() -> None:
     assert all(isinstance(call, Instruction) for call in short.calls)
 
 
-def test_values_can_be_forgotten() -> None:
-    weight = tg.nn.Parameter(random(3))
-    program = captured(lambda x: x * tg.exp(weight), {"x": random(500, 3)})
-    program.forget_values()
-    (exp, mul) = program.calls
+def test_arrays_live_no_longer_than_the_function_needs_them() -> None:
+    weight, alive = tg.nn.Parameter(random(3)), []
+
+    def function(x: Any) -> Any:
+        y = x * tg.exp(weight)
+        intermediate = ref(y._array)
+        y = tg.relu(y)
+        alive.append(intermediate() is not None)
+        best, _ = tg.topk(y, 2)
+        return best + best
+
+    program = captured(function, {"x": random(500, 3)}, unsplit={"topk"})
+    assert alive == [False]
+    exp, mul, _, topk, add = program.calls
     np.testing.assert_array_equal(exp.array, np.exp(weight._array))
-    assert mul.shape == (500, 3)
-    assert mul.array.base is not None
-    assert mul.array.strides == (0, 0)
+    for value, shape in ((mul, (500, 3)), (topk, (500, 2)), (topk.results[1], (500, 2))):
+        assert (value.shape, value.array.strides) == (shape, (0, 0))
+    expected = 2 * np.sort(np.maximum(program.inputs[0].array * exp.array, 0), 1)[:, :0:-1]
+    np.testing.assert_array_equal(add.array, expected)
+
+
+def test_arrays_changed_in_place_are_constants_of_their_own() -> None:
+    def function(x: Any) -> Any:
+        shift = np.zeros(3, np.float32)
+        for step in range(3):
+            shift += step
+            x = x + shift + shift
+        return x, shift
+
+    program = captured(function, {"x": random(2, 3)})
+    shifts = [call.arguments["b"] for call in program.calls]
+    assert [float(shift.array[0]) for shift in shifts] == [0, 0, 1, 1, 3, 3]
+    assert len({*shifts}) == 3
+    x = random(4, 3, seed=1)
+    np.testing.assert_array_equal(evaluated(program, x)[0], function(x)[0])
+

@@ -26,7 +26,8 @@ class Operand:
     Attributes
     ----------
     array : ndarray
-        Its value in the run that was captured.
+        Its value in the run that was captured; zeros of its shape and dtype where calls computed it
+        from an input, and it is no output.
     sizes : tuple of (int or Size), or None
         Its shape, with a `Size` where runs on other inputs differ; None after a single run.
     """
@@ -147,15 +148,6 @@ class Program:
                 calls.append(call)
                 needed.update(map(_source, call.operands()))
         return Program(self.inputs, calls[::-1], self.outputs, self.names)
-
-    def forget_values(self) -> None:
-        """Keep only shape and dtype of the values that depend on an input, to free their memory."""
-        varying: set[Operand] = set(self.inputs)
-        for call in self.calls:
-            if not varying.isdisjoint(map(_source, call.operands())):
-                varying.add(call)
-                for value in (call, *call.results):
-                    value.array = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
 def _source(value: Operand) -> Operand:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +35,14 @@ def captured(
     function: Callable[..., Any],
     inputs: Mapping[str, Tensor | NDArray[Any]],
     names: Mapping[int, str] | None = None,
-    whole: Container[str] = (),
+    unsplit: Container[str] = (),
 ) -> Program:
     """Run ``function(*inputs)`` under `no_grad` and return its calls.
 
     A function that reads the value of a Tensor (``item``, ``bool``, ``data``, ``numpy``) is
     refused, as the list of calls would not contain what it did with it. Whether constants are the
-    same for other inputs, a single run cannot say: see `compared`.
+    same for other inputs, a single run cannot say: see `compared`. The program has the values of
+    its inputs, constants and outputs; of what else an input influences, only shape and dtype.
 
     Parameters
     ----------
@@ -49,13 +51,13 @@ def captured(
     inputs : mapping of str to Tensor or ndarray
     names : mapping of int to str, optional
         The names of the arrays that are parameters or buffers, by ``id`` of the array.
-    whole : container of str
+    unsplit : container of str
         The functions made of ops whose calls are listed instead of those of their ops.
 
     Raises
     ------
     CaptureError
-        If the function reads a value, or returns something that is no Tensor.
+        If the function reads a value, or returns no Tensor, or something that is none.
 
     Examples
     --------
@@ -64,7 +66,7 @@ def captured(
     >>> [call.name for call in program.calls]
     ['mul', 'relu']
     """
-    watch = _Watch(names or {}, whole)
+    watch = _Watch(names or {}, unsplit)
     given = []
     for name, value in inputs.items():
         kind = _traced(value._tensor if isinstance(value, Variable) else Tensor)  # type: ignore[arg-type]
@@ -76,6 +78,8 @@ def captured(
     for name, value in _flat(result):
         watch.program.outputs.append(watch.output(value))
         watch.program.names.append(name)
+    if not watch.program.outputs:
+        raise CaptureError(f"the function returns {result!r}, expected at least one Tensor")
     return watch.program.without_dead_calls()
 
 
@@ -84,10 +88,11 @@ class _Watch(Observer):
 
     functional = True
 
-    def __init__(self, names: Mapping[int, str], whole: Container[str]) -> None:
-        self.names, self.whole = names, whole
+    def __init__(self, names: Mapping[int, str], unsplit: Container[str]) -> None:
+        self.names, self.unsplit = names, unsplit
         self.program = Program([])
-        self._known: dict[int, Operand] = {}  # by id of the array, which the value keeps alive
+        self._known: dict[int, Operand] = {}  # by id of the array, while that lives
+        self._constants: list[NDArray[Any]] = []  # kept alive
         self._varying: set[Operand] = set()  # the values that depend on an input
         self._latest: Operand | None = None
 
@@ -100,19 +105,29 @@ class _Watch(Observer):
             self._varying.add(leaf)
         return leaf
 
-    def value(self, array: NDArray[Any]) -> Operand:
-        """Return the value of an array; a new leaf if no call computed it."""
+    def value(self, array: NDArray[Any], given: Any = None) -> Operand:
+        """Return the value of an array; a new leaf if no call computed it.
+
+        An array that the caller gave to the op, instead of a Tensor, is copied, as the caller may
+        change it in place; a later call then has a leaf of its own.
+        """
         found = self._known.get(id(array))
+        if isinstance(found, Origin) and found.kind == "constant" and given is array:
+            if array.tobytes() != found.array.tobytes():
+                found = None
         if found is None:
             name = self.names.get(id(array), "")
             found = self.leaf(array, "parameter" if name else "constant", name)
+            self._constants.append(array)
+            if given is array and not name:
+                found.array = array.copy()
         return found
 
     def converted(self, given: Any, array: NDArray[Any]) -> Operand:
         """Return the value of an operand that the op may have converted to another dtype."""
         source = array_of(given)
         if source is array or not self._is_value(source):
-            return self.value(array)
+            return self.value(array, given)
         value = self.value(source)
         if value.dtype == array.dtype:
             return value
@@ -141,7 +156,7 @@ class _Watch(Observer):
         """Return an option with the values in it; `value` is the private copy of `given`."""
         if isinstance(given, Variable | np.ndarray):
             array = array_of(given)
-            return self.value(array) if is_array or self._is_value(array) else value
+            return self.value(array, given) if is_array or self._is_value(array) else value
         if isinstance(given, list | tuple) and type(given) is type(value):
             found = [self.option(*pair) for pair in zip(given, value, strict=True)]
             return type(given)(found) if any(isinstance(p, Operand) for p in found) else value
@@ -161,7 +176,7 @@ class _Watch(Observer):
         return _traced(kind) if self._latest in self._varying else kind  # type: ignore[arg-type]
 
     def composed(self, name: str, arguments: dict[str, Any], result: Any) -> None:
-        if name not in self.whole:
+        if name not in self.unsplit:
             return
         dtypes = [v.dtype for v in arguments.values() if isinstance(v, Variable)]
         dtype = next((dtype for dtype in dtypes if dtype.kind == "f"), None)
@@ -176,7 +191,6 @@ class _Watch(Observer):
         call = Instruction(arrays[0], name, found, scope)
         call.results = [Output(array, call, i) for i, array in enumerate(arrays)]
         self._add(call)
-        self._known.update((id(output.array), output) for output in call.results)
 
     def _passed(self, value: Any, dtype: np.dtype[Any] | None) -> Any:
         """Return an argument of a function: arrays become values, of the Tensors' dtype."""
@@ -195,31 +209,45 @@ class _Watch(Observer):
                 f"the function returns {type(value).__name__}, expected a Tensor, or a list, tuple "
                 "or dict of Tensors"
             )
-        return self.value(array_of(value))
+        array = array_of(value)
+        found = self.value(array, value)
+        if found in self._varying:
+            found.array = array
+        return found
 
     def _is_value(self, array: Any) -> bool:
         return id(array) in self._known or id(array) in self.names
 
     def _add(self, call: Instruction) -> Instruction:
         self.program.calls.append(call)
-        self._known[id(call.array)] = self._latest = call
-        if not self._varying.isdisjoint(call.operands()):
-            self._varying.update([call, *call.results])
+        self._latest = call
+        varies = not self._varying.isdisjoint(call.operands())
+        for value in (call, *call.results):
+            self._known[id(value.array)] = value
+            if varies:
+                self._varying.add(value)
+        if varies:
+            self._forget([call, *call.results])
         return call
 
+    def _forget(self, values: list[Operand]) -> None:
+        """Keep only shape and dtype, so that an array lives no longer than the function needs it."""
+        for value in values:
+            finalize(value.array, self._known.pop, id(value.array), None).atexit = False
+        for value in values:
+            value.array = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
-def _flat(result: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the Tensors of a result, with the keys that lead to them."""
-    pairs: Any
+
+def _flat(result: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield the Tensors of a result with the keys that lead to them; "" without one of a dict."""
     if isinstance(result, Mapping):
-        pairs = result.items()
+        for key, value in result.items():
+            yield from _flat(value, (*keys, str(key)))
     elif isinstance(result, list | tuple):
-        pairs = [(f"{name}.{i}" if name else "", value) for i, value in enumerate(result)]
+        for i, value in enumerate(result):
+            yield from _flat(value, (*keys, i))
     else:
-        yield name, result
-        return
-    for key, value in pairs:
-        yield from _flat(value, str(key))
+        yield ".".join(map(str, keys)) if any(isinstance(k, str) for k in keys) else "", result
 
 
 # --- Tensors whose values cannot be read ---------------------------------------------------------

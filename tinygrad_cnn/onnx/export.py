@@ -267,7 +267,6 @@ def _program(
                 "dynamic"
             ) from error
         _refuse(program)
-        program.forget_values()
         programs.append(program)
     return folded(compared(programs))
 
