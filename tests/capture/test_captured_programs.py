@@ -292,4 +292,3 @@ def test_arrays_changed_in_place_are_constants_of_their_own() -> None:
     assert len({*shifts}) == 3
     x = random(4, 3, seed=1)
     np.testing.assert_array_equal(evaluated(program, x)[0], function(x)[0])
-

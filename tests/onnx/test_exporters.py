@@ -159,6 +159,18 @@ def test_bools_and_short_integers(call: Callable[..., Any], dtype: str) -> None:
     assert_exported(call, [x], [reversed_values([x])])
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64"])
+def test_integers_and_numbers(dtype: str) -> None:
+    x = np.array([[1, 0, 3], [0, 0, 2]]).astype(dtype)
+
+    def function(x: Any) -> Any:
+        return [x / 255.0, x * 0.5 + 1, x - 0.5, x**0.5, tg.maximum(x, 0.5), tg.minimum(x, 2),
+                tg.where(x > 0, x, 0.5), tg.where(x > 0, x, 3), x + 3, x * 3, x + np.ones(3, "f4"),
+                x / 2, np.float32(2) - x, tg.concatenate([x / 3, x])]  # fmt: skip
+
+    assert_exported(function, [x], [reversed_values([x])])
+
+
 # --- values --------------------------------------------------------------------------------------
 
 EDGES = np.array([-np.inf, -1e4, -2.5, -1.0, -0.5, 0.0, 0.5, 1.5, 2.5, 1e4, np.inf, np.nan], "f4")

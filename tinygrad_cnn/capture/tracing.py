@@ -12,7 +12,15 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.capture.program import CaptureError, Instruction, Operand, Origin, Output, Program
+from tinygrad_cnn.capture.program import (
+    CaptureError,
+    Instruction,
+    Operand,
+    Origin,
+    Output,
+    Program,
+    parts,
+)
 from tinygrad_cnn.core.numpy_dispatch import WITHOUT_GRADIENT
 from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
 from tinygrad_cnn.core.op import OPTIONAL
@@ -150,7 +158,14 @@ class _Watch(Observer):
                 arguments[name] = self.converted(given, value)
             elif isinstance(value, tuple):  # an index of several parts
                 arguments[name] = self.option(given, value)
-        self._add(Instruction(event.output, op, arguments, event.scope))
+        y = event.output
+        given = [v for value in event.arguments.values() for v in parts(value, np.ndarray)]
+        widest = max((v.dtype for v in given if v.dtype.kind == "f"), default=y.dtype)
+        if y.dtype.kind != "f" or y.dtype >= widest or "dtype" in op.parameters:
+            self._add(Instruction(y, op, arguments, event.scope))
+            return
+        wide = self._add(Instruction(y.astype(widest), op, arguments, event.scope))
+        self._add(Instruction(y, astype, {"x": wide, "dtype": y.dtype}, event.scope))
 
     def option(self, given: Any, value: Any, is_array: bool = False) -> Any:
         """Return an option with the values in it; `value` is the private copy of `given`."""

@@ -9,13 +9,24 @@ from numpy.typing import DTypeLike
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.recording import float_dtype
-from tinygrad_cnn.onnx.exporters.values import cast, one_to_one
+from tinygrad_cnn.onnx.exporters.values import cast, common, one_to_one
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
-exporter(ops.add)(one_to_one("Add"))
-exporter(ops.sub)(one_to_one("Sub"))
-exporter(ops.mul)(one_to_one("Mul"))
-exporter(ops.div)(one_to_one("Div"))
+
+def _of_two(op_type: str, of_bools: str | None = None) -> Any:
+    def export(graph: Graph, a: Reference, b: Reference) -> Any:
+        a, b = common(graph, a, b)
+        return graph.node(of_bools if of_bools and a.dtype.kind == "b" else op_type, a, b)
+
+    return export
+
+
+exporter(ops.add)(_of_two("Add"))
+exporter(ops.sub)(_of_two("Sub"))
+exporter(ops.mul)(_of_two("Mul"))
+exporter(ops.div)(_of_two("Div"))
+exporter(ops.maximum)(_of_two("Max", "Or"))
+exporter(ops.minimum)(_of_two("Min", "And"))
 exporter(ops.neg)(one_to_one("Neg"))
 exporter(ops.abs)(one_to_one("Abs"))
 
@@ -25,19 +36,9 @@ def _(graph: Graph, a: Reference, b: Reference, c: Reference) -> Any:
     return graph.node("Add", graph.node("Mul", a, b), c)
 
 
-def _larger_or_smaller(op_type: str, of_bools: str) -> Any:
-    def export(graph: Graph, a: Reference, b: Reference) -> Any:
-        return graph.node(of_bools if a.dtype.kind == "b" else op_type, a, b)
-
-    return export
-
-
-exporter(ops.maximum)(_larger_or_smaller("Max", "Or"))
-exporter(ops.minimum)(_larger_or_smaller("Min", "And"))
-
-
 @exporter(ops.where)
 def _(graph: Graph, condition: Reference, a: Reference, b: Reference) -> Any:
+    a, b = common(graph, a, b)
     if a.dtype.kind != "b":
         return graph.node("Where", condition, a, b)
     otherwise = graph.node("And", graph.node("Not", condition), b)  # onnxruntime lacks this Where
