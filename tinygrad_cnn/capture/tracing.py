@@ -120,10 +120,8 @@ class _Watch(Observer):
         change it in place; a later call then has a leaf of its own.
         """
         found = self._known.get(id(array))
-        if isinstance(found, Origin) and found.kind == "constant" and given is array:
-            if array.tobytes() != found.array.tobytes():
-                found = None
-        if found is None:
+        is_plain = given is array and isinstance(found, Origin) and found.kind == "constant"
+        if found is None or (is_plain and array.tobytes() != found.array.tobytes()):
             name = self.names.get(id(array), "")
             found = self.leaf(array, "parameter" if name else "constant", name)
             self._constants.append(array)
@@ -246,7 +244,7 @@ class _Watch(Observer):
         return call
 
     def _forget(self, values: list[Operand]) -> None:
-        """Keep only shape and dtype, so that an array lives no longer than the function needs it."""
+        """Keep only shape and dtype: an array lives no longer than the function needs it."""
         for value in values:
             finalize(value.array, self._known.pop, id(value.array), None).atexit = False
         for value in values:
