@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from support.onnx_models import FLOAT, model, node, ran, value
 
 import tinygrad_cnn as tg
@@ -134,6 +134,54 @@ def test_a_branch_with_a_known_condition_is_inlined(taken: bool) -> None:
     np.testing.assert_array_equal(loaded(x).numpy(), ran(proto, {"x": x})[0])
     assert operators(loaded) == ["Add" if taken else "Mul", "Neg", "Relu"]
     assert [name for name, _ in loaded.named_parameters()] == ["w"]
+
+
+def chosen(*nodes: Any, condition: str = "c", output: str = "y", **arrays: Any) -> Any:
+    """Return an If with these nodes in both graphs, and the output o."""
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "branch", [], [value("o", None)], constants)
+    return node("If", condition, output, name="If_1", then_branch=graph, else_branch=graph)
+
+
+def test_branches_of_nodes_with_one_name_stay_apart() -> None:
+    nodes = [
+        chosen(node(op_type, "x", "t"), node("Neg", "t", "o"), output=op_type)
+        for op_type in ("Neg", "Exp", "Sqrt")
+    ]
+    names = [each.output[0] for each in nodes]
+    proto = model(nodes, {"x": [2]}, names, {"c": np.array(True)})
+    x = np.array([1, 4], "f4")
+    found = tg.onnx.load(proto)(x)
+    for i, each in enumerate(proto.graph.node):  # other names for onnxruntime
+        each.name = f"{i}"
+    for y, expected in zip(found, ran(proto, {"x": x}), strict=True):
+        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-6)
+
+
+def test_nodes_of_a_branch_are_sorted() -> None:
+    proto = model([chosen(node("Neg", "t", "o"), node("Abs", "x", "t"))], {"x": [2]}, ["y"],
+                  {"c": np.array(True)})  # fmt: skip
+    np.testing.assert_array_equal(tg.onnx.load(proto)(np.array([1, -2], "f4")).numpy(), [-1, -2])
+
+
+@pytest.mark.parametrize("is_computed", [False, True])
+def test_the_weights_of_a_branch_are_parameters_and_statistics_buffers(is_computed: bool) -> None:
+    batch = node("BatchNormalization", "x scale shift mean var", "n")
+    ones = {name: np.ones(2, "f4") for name in ("scale", "shift", "mean", "var")}
+    branch = chosen(batch, node("MatMul", "n w", "o"), w=np.eye(2, dtype="f4"), **ones)
+    ahead = [node("Shape", "x", "s"), node("Gather", "s one", "n0"), node("Equal", "n0 two", "c")]
+    arrays = {"one": np.array(1), "two": np.array(2)} if is_computed else {"c": np.array(True)}
+    nodes = [*ahead, branch] if is_computed else [branch]
+    loaded = tg.onnx.load(model(nodes, {"x": [3, 2]}, ["y"], arrays))
+    assert {name for name, _ in loaded.named_parameters()} == {"scale", "shift", "w"}
+    assert {name for name, _ in loaded.named_buffers()} == {"mean", "var"}
+
+
+def test_a_node_that_can_be_loaded_is_not_among_those_that_cannot() -> None:
+    nodes = [node("ReduceMax", "x", "m", keepdims=0), node("Cast", "m", "c", to=TensorProto.BOOL),
+             chosen(node("Neg", "x", "o"))]  # fmt: skip
+    with pytest.raises(OnnxError, match=r"loaded: If [^;]*; input_shapes may settle it$"):
+        tg.onnx.load(model(nodes, {"x": [2]}, ["y"]))
 
 
 def test_a_branch_that_depends_on_the_input_is_refused_by_name() -> None:

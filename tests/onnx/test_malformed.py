@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from support.onnx_models import FLOAT, block, model, node, save_with_data, value
 from support.opened import watched
 
@@ -94,6 +94,13 @@ def nested(depth: int) -> Any:
     return proto
 
 
+def branch(*nodes: Any) -> Any:
+    """Return a model whose If has these nodes in both graphs."""
+    graph = helper.make_graph(nodes, "branch", [], [value("o", None)])
+    chosen = node("If", "c", "y", then_branch=graph, else_branch=graph)
+    return of_nodes(chosen, c=True)
+
+
 def versions(*given: tuple[str, int]) -> Any:
     proto = relu()
     del proto.opset_import[:]
@@ -146,6 +153,21 @@ MALFORMED: dict[str, tuple[Callable[[], Any], str]] = {
     "many calls": (laughs, "more than 10,000 nodes"),
     "nested": (lambda: nested(33), "graphs are nested more than 32 deep"),
     "nested more": (lambda: nested(200).SerializeToString(), "no ONNX file|nested more than 32"),
+    "circle in a branch": (lambda: branch(node("Neg", "t", "o", name="n"), node("Abs", "o", "t")),
+                           "in a circle: (Neg 'n'|Abs 't')"),
+    "output twice in a branch": (lambda: branch(node("Neg", "x", "o"), node("Abs", "x", "o")),
+                                 "Abs 'o': its output 'o' is there already, of Neg 'o'"),
+    "constant twice": (lambda: of_nodes(*[node("Constant", "", "c", value_float=1.0)] * 2,
+                                        node("Add", "x c", "y")),
+                       "Constant 'c': its output 'c' is there already"),
+    "input left out": (lambda: of_nodes(node("Expand", "- s", "y", name="e"), s=[2]),
+                       "Expand 'e': its input 0 is left out, but is needed"),
+    "one of many left out": (lambda: of_nodes(node("Concat", "x -", "y", name="c")),
+                             "Concat 'c': its input 1 is left out, but is needed"),
+    "Cast to nothing": (lambda: of_nodes(node("Cast", "one", "y", name="c"), one=[1]),
+                        "Cast 'c': states no type of elements"),
+    "long names": (lambda: of_nodes(node("Zork" * 1000, "x", "y", name="n" * 10_000)),
+                   r"^.{,500}$"),
     "constant": (lambda: of_nodes(node("Constant", "", "c", name="k"), node("Add", "x c", "y")),
                  "Constant 'k': has the attributes none"),
     "no text": (lambda: block().SerializeToString().replace(b"conv.bias", b"conv\xff\xfeias"),
@@ -217,6 +239,35 @@ def test_a_small_file_that_asks_for_a_huge_constant_is_refused_in_little_memory(
         assert tracemalloc.get_traced_memory()[1] < 80 * MEGABYTE
     finally:
         tracemalloc.stop()
+
+
+def test_a_constant_of_a_function_is_in_memory_once() -> None:
+    imports = [helper.make_opsetid("local", 1), helper.make_opsetid("", 20)]
+    large = numpy_helper.from_array(np.ones(MEGABYTE // 4, "f4"))
+    nodes = [
+        node("Constant", "", "c", value=large),
+        node("ReduceMax", "c", "m", keepdims=0),
+        node("Mul", "x m", "y"),
+    ]
+    function = helper.make_function("local", "f", ["x"], ["y"], nodes, imports)
+    calls = [node("f", f"v{i}", f"v{i + 1}", domain="local") for i in range(100)]
+    proto = model(calls, {"v0": [2]}, ["v100"], functions=[function], domains={"local": 1})
+    tracemalloc.start()
+    try:
+        loaded = tg.onnx.load(proto)
+        assert tracemalloc.get_traced_memory()[1] < 10 * MEGABYTE
+    finally:
+        tracemalloc.stop()
+    (weight,) = loaded.parameters()
+    loaded(np.ones(2, "f4")).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.sum() == pytest.approx(200)
+
+
+@pytest.mark.parametrize("path", ["n" * 300, "zero\0byte"])
+def test_a_path_that_no_file_can_have_is_refused(path: str) -> None:
+    with pytest.raises(OnnxError, match=r"^load: '.{,140}': cannot be read: "):
+        tg.onnx.load(path)
 
 
 def test_running_out_of_memory_in_a_run_names_the_node() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.onnx.errors import OnnxError
-from tinygrad_cnn.onnx.operator import Operator
+from tinygrad_cnn.onnx.operator import Operator, short
 from tinygrad_cnn.onnx.tensors import TensorReader
 
 __all__ = ["Body", "GraphReader", "NodeCall", "in_order", "needed"]
@@ -20,6 +21,7 @@ __all__ = ["Body", "GraphReader", "NodeCall", "in_order", "needed"]
 MOST_CALLS = 200_000
 _DEEPEST = 32  # of graphs in graphs, and functions in functions
 _STANDARD = ("", "ai.onnx")
+_SHOWN = 20  # of the nodes of a circle, in a message
 
 
 @dataclass(slots=True)
@@ -38,6 +40,13 @@ class NodeCall:
     def bodies(self) -> Iterator[Body]:
         """Yield the graphs among the attributes."""
         return (value for value in self.operator.attributes.values() if isinstance(value, Body))
+
+    def nested(self) -> Iterator[NodeCall]:
+        """Yield the call and those in its graphs."""
+        yield self
+        for body in self.bodies():
+            for inner in body.calls:
+                yield from inner.nested()
 
     def reads(self) -> Iterator[str]:
         """Yield the names of the values that it reads, also in its graphs."""
@@ -95,6 +104,19 @@ class Body:
         read = {name for call in self.calls for name in call.reads()} | set(self.outputs)
         return read - set(self.defines()) - self.arguments
 
+    def merged(self, names: dict[int, str]) -> Body:
+        """Return the body with one name for constants that are the same array.
+
+        Calls of one function have them: they share a weight. `names` has those of arrays so far,
+        by their id, and gets those here.
+        """
+        same = {}
+        for name, array in self.constants.items():
+            first = names.setdefault(id(array), name)
+            if first != name:
+                same[name] = first
+        return self.renamed(same) if same else self
+
     def renamed(self, names: Mapping[str, str]) -> Body:
         """Return the body with other names of values."""
         return Body(
@@ -122,8 +144,16 @@ class GraphReader:
         self._functions = {
             (_domain(f.domain), f.name, getattr(f, "overload", "")): f for f in model.functions
         }
+        self._made: dict[int, tuple[Any, Any]] = {}
         self._calls = 0
         self._numbers = itertools.count(1)
+
+    def _once(self, source: Any, make: Callable[[], Any]) -> Any:
+        """Return what is made of a part of the file, made only once: functions repeat parts."""
+        key = id(source)  # of an object that stays alive, as it is in the table too
+        if key not in self._made:
+            self._made[key] = source, make()
+        return self._made[key][1]
 
     def body(self, graph: Any, depth: int = 0, rename: Callable[[str], str] = str) -> Body:
         """Return the body of a GraphProto."""
@@ -143,7 +173,8 @@ class GraphReader:
             if not name or name in body.constants:
                 raise OnnxError(f"two initializers are named {name!r}" if name else
                                 "an initializer has no name")  # fmt: skip
-            body.constants[name] = self._tensors.array(tensor, f"initializer {name!r}")
+            where = f"initializer {short(name)}"
+            body.constants[name] = self._once(tensor, partial(self._tensors.array, tensor, where))
         body.inputs = [info for info in graph.input if rename(info.name) not in body.constants]
         body.arguments = {rename(info.name) for info in body.inputs}
         self._add(body, graph.node, versions, references, depth, rename)
@@ -164,7 +195,7 @@ class GraphReader:
             name = node.name or next(filter(None, outputs), "")
             function = self._functions.get((domain, node.op_type, getattr(node, "overload", "")))
             op_type = f"{domain}::{node.op_type}" if domain else node.op_type
-            where = f"{op_type} {name!r}"
+            where = str(Operator(op_type, name))
             attributes = {}
             for attribute in node.attribute:
                 source = attribute
@@ -176,14 +207,20 @@ class GraphReader:
                     attributes[attribute.name] = source
                     continue
                 inside = versions, references, depth + 1, rename
-                attributes[attribute.name] = self._value(source, inside, where, attribute.name)
+                value = partial(self._value, source, inside, where, attribute.name)
+                is_graph = source.HasField("g")  # with other names at each call of a function
+                attributes[attribute.name] = value() if is_graph else self._once(source, value)
             if function is not None:
                 self._inline(body, function, inputs, outputs, attributes, depth + 1, where)
                 continue
             if domain not in versions:
                 raise OnnxError(f"{where}: the file states no version of the domain {domain!r}")
             if op_type == "Constant" and outputs:
-                body.constants[outputs[0]] = _constant(attributes, where)
+                if outputs[0] in body.constants or outputs[0] in body.arguments:
+                    raise OnnxError(f"{where}: its output {short(outputs[0])} is there already")
+                value = partial(_constant, attributes, where)
+                made = next(iter(attributes.values()), None)
+                body.constants[outputs[0]] = self._once(made, value)
                 body.from_nodes.add(outputs[0])
                 continue
             last = max((i + 1 for i, output in enumerate(outputs) if output), default=0)
@@ -287,11 +324,13 @@ def _constant(attributes: Mapping[str, Any], where: str) -> NDArray[Any]:
     value = attributes[name]
     if name == "value" and not isinstance(value, np.ndarray):
         raise OnnxError(f"{where}: its value is {type(value).__name__}, expected a tensor")
-    return np.array(value, kinds[name])
+    return np.asarray(value, kinds[name])
 
 
 def in_order(calls: list[NodeCall], known: Iterable[str]) -> list[NodeCall]:
     """Return the calls sorted so that each follows those whose results it reads.
+
+    The calls of their graphs are sorted in place.
 
     Raises
     ------
@@ -304,9 +343,12 @@ def in_order(calls: list[NodeCall], known: Iterable[str]) -> list[NodeCall]:
         for name in filter(None, call.outputs):
             if name in makers or name in names:
                 earlier = calls[makers[name]].operator if name in makers else "the inputs"
-                raise OnnxError(f"{call.operator}: its output {name!r} is there already, of "
+                raise OnnxError(f"{call.operator}: its output {short(name)} is there already, of "
                                 f"{earlier}")  # fmt: skip
             makers[name] = i
+    for inner in itertools.chain.from_iterable(call.bodies() for call in calls):
+        around = inner.reads()  # computed outside, which the loop below finds out
+        inner.calls = in_order(inner.calls, {*around, *inner.arguments, *inner.constants})
     before: dict[int, set[int]] = {}
     is_sorted = True
     for i, call in enumerate(calls):
@@ -314,7 +356,7 @@ def in_order(calls: list[NodeCall], known: Iterable[str]) -> list[NodeCall]:
             if name in names:
                 continue
             if name not in makers:
-                raise OnnxError(f"{call.operator}: nothing computes its input {name!r}")
+                raise OnnxError(f"{call.operator}: nothing computes its input {short(name)}")
             before.setdefault(i, set()).add(makers[name])
             is_sorted &= makers[name] < i
     if is_sorted:
@@ -323,7 +365,7 @@ def in_order(calls: list[NodeCall], known: Iterable[str]) -> list[NodeCall]:
         sorter = TopologicalSorter({i: before.get(i, ()) for i in range(len(calls))})
         order = list(sorter.static_order())
     except CycleError as error:
-        circle = " → ".join(str(calls[i].operator) for i in error.args[1])
+        circle = " → ".join(str(calls[i].operator) for i in error.args[1][:_SHOWN])
         raise OnnxError(f"nodes read each other's results in a circle: {circle}") from None
     return [calls[i] for i in order]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,8 @@ from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.onnx.calls import MOST_CALLS, Body, NodeCall
 from tinygrad_cnn.onnx.errors import OnnxError, named
 from tinygrad_cnn.onnx.growth import elements
-from tinygrad_cnn.onnx.operator import IMPORTERS, Operator, takes
-from tinygrad_cnn.onnx.weights import SETTINGS
+from tinygrad_cnn.onnx.operator import IMPORTERS, Operator, check_inputs, short
+from tinygrad_cnn.onnx.weights import SETTINGS, weights
 
 __all__ = ["Folding"]
 
@@ -57,8 +57,8 @@ class Folding:
     ----------
     known : dict of str to ndarray
         The constants, which folding adds to.
-    weights : mapping of str to ndarray
-        The parameters and buffers: their shapes are known, their values may change.
+    parameters, buffers : dict of str to ndarray
+        Their shapes are known, their values may change. Folding adds those of branches.
     samples : dict of str to ndarray
         Values with the shapes and dtypes that the model has in a run; their values say nothing.
         Without those of the inputs, no shape is found.
@@ -66,17 +66,19 @@ class Folding:
         What remains.
     """
 
-    known: dict[str, NDArray[Any]]
-    weights: Mapping[str, NDArray[Any]]
+    known: dict[str, NDArray[Any]] = field(default_factory=dict)
+    parameters: dict[str, NDArray[Any]] = field(default_factory=dict)
+    buffers: dict[str, NDArray[Any]] = field(default_factory=dict)
     samples: dict[str, NDArray[Any]] = field(default_factory=dict)
     calls: list[NodeCall] = field(default_factory=list)
     _spent: int = 0
+    _names: dict[int, str] = field(default_factory=dict)
 
     def run(self, body: Body) -> list[str]:
         """Fold the calls of `body`; return the reasons why some cannot be loaded."""
         refused: dict[str, list[str]] = {}
-        self.samples.update({name: _shaped(array) for name, array in self.weights.items()})
         defined = {*body.defines(), *body.arguments}
+        self._add(body)
         todo = deque(body.calls)
         shapes = _count(todo)
         with np.errstate(all="ignore"), no_grad():
@@ -92,16 +94,18 @@ class Folding:
                     todo.extendleft(reversed(inlined))
                     continue
                 if op_type not in IMPORTERS:
-                    for inner in _nested(call):
-                        refused.setdefault(inner.operator.op_type, []).append(inner.operator.name)
+                    for inner in call.nested():
+                        operator = inner.operator
+                        if operator.op_type not in IMPORTERS:
+                            refused.setdefault(operator.op_type, []).append(operator.name)
                     continue
-                _check_arity(call)
+                check_inputs(call)
                 if not self._fold(call):
                     self.calls.append(call)
                     if shapes:
                         self._sample(call)
         return [
-            f"{op_type} ({_listed(names)}){_REASONS.get(op_type, '')}"
+            f"{short(op_type)[1:-1]} ({_listed(names)}){_REASONS.get(op_type, '')}"
             for op_type, names in refused.items()
         ]
 
@@ -155,6 +159,17 @@ class Folding:
         made = np.zeros(sample.shape, sample.dtype)
         return Tensor._of(made) if made.dtype.kind == "f" else made
 
+    def _add(self, body: Body) -> Body:
+        """Add the constants of a graph; return it with one name for those that are the same."""
+        body = body.merged(self._names)
+        parameters, buffers = weights(body)
+        self.parameters |= parameters
+        self.buffers |= buffers
+        self.samples.update({n: _shaped(array) for n, array in (parameters | buffers).items()})
+        kept = parameters.keys() | buffers.keys()
+        self.known.update({n: array for n, array in body.constants.items() if n not in kept})
+        return body
+
     def _branch(self, call: NodeCall, defined: set[str]) -> list[NodeCall]:
         """Return the calls of the branch of an If that is taken."""
         condition = self.known[call.inputs[0]]
@@ -166,10 +181,18 @@ class Folding:
         if not isinstance(body, Body) or body.inputs or len(body.outputs) < len(call.outputs):
             raise OnnxError(f"{call.operator}: {key} is no graph with {len(call.outputs)} outputs "
                             "and without inputs")  # fmt: skip
-        names = {name: f"{call.operator.name}/{name}" for name in body.defines() if name in defined}
+        here = set(body.defines())
+        names = {}
+        for name in here & defined:
+            numbers = itertools.count(2)
+            new = f"{call.operator.name}/{name}"
+            while new in defined or new in here:
+                new = f"{call.operator.name}_{next(numbers)}/{name}"
+            names[name] = new
+            here.add(new)
         body = body.renamed(names)
         defined.update(body.defines())
-        self.known.update(body.constants)
+        body = self._add(body)
         ends = [
             NodeCall(Operator("Identity", output, call.operator.opset), (inner,), (output,))
             for inner, output in zip(body.outputs, call.outputs, strict=False)
@@ -196,27 +219,9 @@ def _shaped(array: NDArray[Any]) -> NDArray[Any]:
 
 def _count(calls: Iterable[NodeCall]) -> int:
     """Return the number of calls that ask for a shape, also in graphs."""
-    return sum(inner.operator.op_type in _SHAPES for call in calls for inner in _nested(call))
-
-
-def _nested(call: NodeCall) -> Iterable[NodeCall]:
-    """Yield the call and those in its graphs."""
-    yield call
-    for body in call.bodies():
-        for inner in body.calls:
-            yield from _nested(inner)
-
-
-def _check_arity(call: NodeCall) -> None:
-    least, most = takes(call.operator.op_type)
-    count = len(call.inputs)
-    if not least <= count <= most:
-        expected = f"{least}" if least == most else f"{least} to {most}"
-        if math.isinf(most):
-            expected = f"at least {least}"
-        raise OnnxError(f"{call.operator}: has {count} inputs, expected {expected}")
+    return sum(inner.operator.op_type in _SHAPES for call in calls for inner in call.nested())
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(map(repr, names[:5]))
+    shown = ", ".join(map(short, names[:5]))
     return f"{len(names)} nodes: {shown}{', ...' if len(names) > 5 else ''}" if names[1:] else shown

@@ -18,7 +18,6 @@ from tinygrad_cnn.onnx.module import OnnxModule
 from tinygrad_cnn.onnx.operator import IMPORTERS
 from tinygrad_cnn.onnx.reading import input_of, of_zeros, read_model, with_shapes
 from tinygrad_cnn.onnx.tensors import TensorReader
-from tinygrad_cnn.onnx.weights import weights
 
 __all__ = ["load"]
 
@@ -100,20 +99,23 @@ def _loaded(proto: Any, folder: Path | None, shapes: Mapping[str, Any]) -> OnnxM
         raise OnnxError(f"the inputs are named {', '.join(map(repr, given))}: each needs its own")
     with_shapes(inputs, shapes)
     calls = needed(in_order(body.calls, {*given, *body.constants}), body.outputs)
+    names = list(body.outputs)
+    body.calls = calls
+    body = body.merged({})
     body.calls, outputs = without_identities(
-        calls, dict(zip(body.outputs, body.outputs, strict=True))
+        body.calls, dict(zip(names, body.outputs, strict=True))
     )
     body.outputs = list(outputs.values())
-    parameters, buffers = weights(body)
-    kept = parameters | buffers
-    folding = Folding({n: a for n, a in body.constants.items() if n not in kept}, kept)
+    folding = Folding()
     zeros = {each.name: of_zeros(each) for each in inputs}
     folding.samples = {name: array for name, array in zeros.items() if array is not None}
     refused = folding.run(body)
     if refused:
         raise OnnxError("these operators cannot be loaded: " + "; ".join(refused))
     calls, outputs = without_identities(needed(folding.calls, body.outputs), outputs)
-    known = {*given, *kept, *folding.known, *(name for call in calls for name in call.outputs)}
+    parameters, buffers = folding.parameters, folding.buffers
+    held = folding.known.keys() | parameters.keys() | buffers.keys()
+    known = {*given, *held, *(name for call in calls for name in call.outputs)}
     missing = [output for output, name in outputs.items() if name not in known]
     if missing or not outputs:
         raise OnnxError(f"nothing computes the outputs {', '.join(map(repr, missing))}" if missing

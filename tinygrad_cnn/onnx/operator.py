@@ -7,9 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tinygrad_cnn.onnx.errors import OnnxError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["IMPORTERS", "Operator", "importer"]
+__all__ = ["IMPORTERS", "Operator", "check_inputs", "importer", "short"]
+
+_SHOWN = 120  # characters of a name in a message
 
 IMPORTERS: dict[str, Callable[..., Any]] = {}
 """How each operator is computed, by its name: see `importer`."""
@@ -47,7 +51,14 @@ class Operator:
         return self.attributes.get(name, default)
 
     def __str__(self) -> str:
-        return f"{self.op_type} {self.name!r}" if self.name else self.op_type
+        op_type = short(self.op_type)[1:-1]
+        return f"{op_type} {short(self.name)}" if self.name else op_type
+
+
+def short(name: str) -> str:
+    """Return a name of a file in quotes, without the middle of a very long one."""
+    half = _SHOWN // 2
+    return repr(name if len(name) <= _SHOWN else f"{name[:half]}...{name[-half:]}")
 
 
 def importer(op_type: str) -> Callable[[F], F]:
@@ -74,15 +85,20 @@ def importer(op_type: str) -> Callable[[F], F]:
     return declare
 
 
-def takes(op_type: str) -> tuple[int, float]:
-    """Return the least and the largest number of inputs that an importer takes."""
-    kinds = [p.kind for p in inspect.signature(IMPORTERS[op_type]).parameters.values()]
-    defaults = [p.default for p in inspect.signature(IMPORTERS[op_type]).parameters.values()]
-    placed = [
-        default
-        for kind, default in zip(kinds, defaults, strict=True)
-        if kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    least = sum(default is inspect.Parameter.empty for default in placed) - 1
-    most = float("inf") if inspect.Parameter.VAR_POSITIONAL in kinds else len(placed) - 1
-    return least, most
+def check_inputs(call: Any) -> None:
+    """Raise OnnxError unless a `NodeCall` has as many inputs as its importer takes.
+
+    An input that the importer needs is not left out, either.
+    """
+    parameters = list(inspect.signature(IMPORTERS[call.operator.op_type]).parameters.values())[1:]
+    placed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in placed)
+    is_open = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    count = len(call.inputs)
+    if count < least or (count > len(placed) and not is_open):
+        expected = f"{least}" if least == len(placed) else f"{least} to {len(placed)}"
+        expected = f"at least {least}" if is_open else expected
+        raise OnnxError(f"{call.operator}: has {count} inputs, expected {expected}")
+    for i, name in enumerate(call.inputs):
+        if not name and (i < least or i >= len(placed)):
+            raise OnnxError(f"{call.operator}: its input {i} is left out, but is needed")

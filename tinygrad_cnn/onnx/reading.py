@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.operator import short
 from tinygrad_cnn.onnx.tensors import checked_shape, dtype_of
 from tinygrad_cnn.support.modules import needs_extra
 
@@ -55,9 +56,13 @@ def read_model(source: Any) -> tuple[Any, Path | None, str]:
 
 
 def _contents(path: Path) -> bytes:
-    if not path.exists():
-        raise FileNotFoundError(f"load: {path}: there is no such file")
-    status = path.stat()
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"load: {path}: there is no such file") from None
+    except (OSError, ValueError) as error:  # such as too long a name
+        reason = getattr(error, "strerror", None) or error
+        raise OnnxError(f"load: {short(str(path))}: cannot be read: {reason}") from None
     if not stat.S_ISREG(status.st_mode):
         raise OnnxError(f"load: {path}: this is no regular file")
     if status.st_size > LARGEST:

@@ -44,11 +44,11 @@ def type_name(number: int) -> str:
 
     try:
         return str(TensorProto.DataType.Name(number))
-    except ValueError:
+    except (TypeError, ValueError):
         return f"of number {number}"
 
 
-def dtype_of(number: int, where: str) -> np.dtype[Any]:
+def dtype_of(number: int | None, where: str) -> np.dtype[Any]:
     """Return the dtype of the arrays for an element type: float32 for both kinds of float16.
 
     Raises
@@ -56,6 +56,8 @@ def dtype_of(number: int, where: str) -> np.dtype[Any]:
     OnnxError
         If there are no such arrays here.
     """
+    if number is None:
+        raise OnnxError(f"{where}: states no type of elements")
     name = type_name(number)
     if name not in _TYPES:
         raise OnnxError(f"{where}: elements of type {name} cannot be loaded, only "

@@ -78,7 +78,13 @@ def weights(body: Body) -> tuple[_Arrays, _Arrays]:
 def _reached(body: Body) -> set[str]:
     """Return the names of the values that the gradient of an output can reach."""
     reached = set(body.outputs)
-    for call in reversed(body.calls):
+    _reach(body.calls, reached)
+    return reached
+
+
+def _reach(calls: Sequence[NodeCall], reached: set[str]) -> None:
+    """Add the names that the gradient of one of `reached` can reach, also in graphs of calls."""
+    for call in reversed(calls):
         op_type = call.operator.op_type
         if op_type in _STEPS or reached.isdisjoint(call.outputs):
             continue
@@ -87,15 +93,16 @@ def _reached(body: Body) -> set[str]:
         settings = SETTINGS.get(op_type, ())
         reached.update(name for i, name in enumerate(call.inputs) if i not in settings)
         for inner in call.bodies():
-            reached.update(inner.reads())
-    return reached
+            reached.update(inner.outputs)
+            _reach(inner.calls, reached)
 
 
 def _at(body: Body, table: dict[str, Sequence[int]]) -> dict[str, NodeCall]:
-    """Return the names at these inputs, each with a call."""
+    """Return the names at these inputs, also of calls in graphs, each with a call."""
     return {
         call.inputs[i]: call
-        for call in body.calls
+        for outer in body.calls
+        for call in outer.nested()
         for i in table.get(call.operator.op_type, ())
         if i < len(call.inputs)
     }
