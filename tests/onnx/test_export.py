@@ -290,7 +290,7 @@ def test_an_axis_that_cannot_vary_is_named() -> None:
     with pytest.raises(OnnxError, match="refuses an input with batch = 3, height = 8: linear"):
         tg.onnx.export(model, random(2, 1, 4, 3), dynamic=images)
     positions = Of(lambda self, x: x + np.arange(x.shape[1], dtype="f4"))
-    with pytest.raises(OnnxError, match="add: b, a constant, depends on the size of the input"):
+    with pytest.raises(OnnxError, match=r"add: b, a constant, depends on .*test_export.py, line"):
         tg.onnx.export(positions, random(2, 6), dynamic=TIMES)
 
 
@@ -346,7 +346,7 @@ def test_constants_that_depend_on_values_are_refused() -> None:
         return x - x._array.max()
 
     for example in (random(2, 3), np.zeros((2, 3), "f4")):
-        with pytest.raises(OnnxError, match="sub: b, a constant, differs between two inputs"):
+        with pytest.raises(OnnxError, match=r"sub: b, a constant, differs .*test_export.py, line \d+\)"):
             tg.onnx.export(secretly, example)
     with pytest.raises(OnnxError, match=r"mul: b, a constant, differs .* random numbers"):
         tg.onnx.export(lambda x: x * np.random.default_rng().random(3), random(2, 3))

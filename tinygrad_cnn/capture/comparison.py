@@ -260,17 +260,18 @@ class _Comparison:
     def differs(self, what: str, values: Sequence[Any]) -> NoReturn:
         """Raise CaptureError: `what` is not the same in all runs."""
         place = self.call.place if self.call else "the program"
+        at_line = self.call.at_line if self.call else ""
         others = [v for v in values[1:] if not _equal(values[0], v)]
         shown = f"{_short(values[0])}, then {_short(others[0])}" if others else _short(values[0])
         if len(values) > 1 and not _equal(values[0], values[1]):
             raise CaptureError(
                 f"{place}: {what} differs between two inputs of the same sizes ({shown}): it "
                 "depends on values that NumPy or Python read, or on random numbers; compute it "
-                "with ops of Tensors"
+                f"with ops of Tensors{at_line}"
             )
         raise CaptureError(
             f"{place}: {what} depends on the size of the input ({shown}) in a way that the "
-            "program cannot state; leave that axis out of the dynamic ones"
+            f"program cannot state; leave that axis out of the dynamic ones{at_line}"
         )
 
 

@@ -80,6 +80,8 @@ class Instruction(Operand):
         with an `Operand` in it, as an index may.
     scope : str
         The module that called it, such as "features.0".
+    line : str
+        The file and line outside this package that called it, for messages; may be empty.
     results : list of Output
         The results of a call that has several; `array` is then the first.
     """
@@ -87,6 +89,7 @@ class Instruction(Operand):
     op: Op[..., Any] | np.ufunc | str
     arguments: dict[str, Any]
     scope: str = ""
+    line: str = ""
     results: list[Output] = field(default_factory=list, init=False)
 
     @property
@@ -100,6 +103,11 @@ class Instruction(Operand):
     def place(self) -> str:
         """The op and its module, for messages."""
         return f"{self.name} in {self.scope}" if self.scope else self.name
+
+    @property
+    def at_line(self) -> str:
+        """The line that called it in brackets, for the end of a message; "" if there is none."""
+        return f" ({self.line})" if self.line else ""
 
     def operands(self) -> list[Operand]:
         """Return the values among the arguments, in order."""

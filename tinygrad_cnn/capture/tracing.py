@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, NoReturn
 from weakref import finalize
 
@@ -36,7 +38,7 @@ OF_SHAPES = {
     np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj,
 }  # fmt: skip
 """Functions of NumPy that read no values."""
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 def captured(
@@ -233,7 +235,7 @@ class _Watch(Observer):
 
     def _add(self, call: Instruction) -> Instruction:
         self.program.calls.append(call)
-        self._latest = call
+        self._latest, call.line = call, _line()
         varies = not self._varying.isdisjoint(call.operands())
         for value in (call, *call.results):
             self._known[id(value.array)] = value
@@ -274,9 +276,12 @@ def _traced(kind: type[Tensor]) -> type[Tensor]:
 
     def refuse(what: str) -> Callable[..., Any]:
         def refused(self: Tensor, *args: Any, **kwargs: Any) -> NoReturn:
+            scope = recording.get().scope
+            where = [f"in module {scope}"] * bool(scope) + [_line()]
             raise CaptureError(
                 f"{what} reads a value that depends on the input, so the calls that follow may "
-                f"differ from input to input; compute it with ops, such as tg.where{_line()}"
+                "differ from input to input; compute it with ops, such as tg.where "
+                f"({', '.join(filter(None, where))})"
             )
 
         return refused
@@ -305,10 +310,10 @@ def _traced(kind: type[Tensor]) -> type[Tensor]:
 
 
 def _line() -> str:
-    """Return the module and the line outside the package that are running, for a message."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and PACKAGE in Path(frame.f_code.co_filename).parents:
+    """Return the file and line of the function that are running, "" within this package."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code is not captured.__code__:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
         frame = frame.f_back
-    scope = recording.get().scope
-    where = f" (in module {scope}" if scope else " ("
-    return f"{where}{', ' if scope else ''}{frame.f_code.co_filename}, line {frame.f_lineno})"
+    return ""

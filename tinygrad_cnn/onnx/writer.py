@@ -84,7 +84,7 @@ class GraphWriter:
             result = EXPORTERS[call.name](graph, **arguments)
         except (CaptureError, OnnxError) as error:
             hint = "; leave that axis out of dynamic" if isinstance(error, CaptureError) else ""
-            raise OnnxError(f"export: {call.place}: {error}{hint}") from error
+            raise OnnxError(f"export: {call.place}: {error}{hint}{call.at_line}") from error
         values: list[Any] = [*call.results] or [call]
         if isinstance(result, Reference):
             result = result.name
