@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.composed import COMPOSED
 from support.example_calls import calls
@@ -82,8 +82,6 @@ def test_file_computes_what_the_composition_does(name: str) -> None:
     def compare(data: st.DataObject) -> None:
         arrays, options = composed.calls(data.draw, strategies)
         inputs = [np.asarray(array, np.float32) for array in arrays]
-        if name == "binary_cross_entropy":  # the export moves equal values, here out of range
-            assume(np.ptp(inputs[0]) > 0)
         assert_exported(lambda *x: function(*x, **options), inputs, [reversed_values(inputs)])
 
     compare()
@@ -369,7 +367,8 @@ def test_values_put_in_an_empty_array() -> None:
 def test_ops_that_need_one_size_say_so(function: Callable[..., Any]) -> None:
     x = np.zeros((1, 1, 4, 6), np.float32)
     assert_exported(function, [x])
-    with pytest.raises(tg.onnx.OnnxError, match=r"varies with the size of the input; leave that .*test_exporters.py, line"):
+    message = "varies with the size of the input; leave that axis .*test_exporters.py, line"
+    with pytest.raises(tg.onnx.OnnxError, match=message):
         assert_exported(function, [x], **VARYING)
 
 

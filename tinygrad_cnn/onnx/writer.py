@@ -32,7 +32,7 @@ class GraphWriter:
         self, output_names: Sequence[str] | None, metadata: Mapping[str, str] | None
     ) -> ModelProto:
         """Return the file."""
-        from onnx import checker, helper, numpy_helper
+        from onnx import helper, numpy_helper
 
         graph, program = self.graph, self.program
         self.check_exporters()
@@ -63,7 +63,7 @@ class GraphWriter:
         )
         if metadata:
             helper.set_model_props(written, dict(metadata))
-        checker.check_model(written, full_check=True)
+        _check(written)
         return written
 
     def check_exporters(self) -> None:
@@ -133,7 +133,7 @@ class GraphWriter:
             names = [key or plain for key, plain in zip(keys, default, strict=True)]
         taken = {leaf.name for leaf in self.program.inputs}
         names = [f"{name}_output" if name in taken else name for name in names]
-        if len(names) != count or len({*names}) < count:
+        if len(names) != count or len({*names}) < count or "" in names:
             raise ValueError(
                 f"export: output_names is {list(names)}, expected {count} distinct names, one for "
                 "each Tensor that the model returns"
@@ -177,3 +177,14 @@ class GraphWriter:
                 if isinstance(length, Size) and length.values == size.values:
                     return symbol
         return None
+
+
+def _check(written: ModelProto) -> None:
+    """Raise OnnxError if the file violates the standard."""
+    from onnx import checker, shape_inference
+
+    try:
+        checker.check_model(written, full_check=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        text = " ".join(str(error).split())
+        raise OnnxError(f"export: an exporter violates the standard: {text}") from error
