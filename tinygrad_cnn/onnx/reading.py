@@ -113,11 +113,23 @@ class InputInfo:
             raise OnnxError(
                 f"input {self.name!r} is {array.dtype} {array.shape}, expected {self}{said}"
             )
+        if wanted in "iu":
+            self._check_range(array)
         if wanted == "f":
             if isinstance(given, Variable):
                 return given
             return Tensor(array.astype(np.float32) if array.dtype.char == "e" else array)
         return array if wanted == "O" else array.astype(self.dtype, copy=False)
+
+    def _check_range(self, array: NDArray[Any]) -> None:
+        """Raise OnnxError if the dtype lacks one of the integers."""
+        limits = np.iinfo(self.dtype)
+        if np.can_cast(array.dtype, self.dtype) or not array.size:
+            return
+        low, high = int(array.min()), int(array.max())
+        if low < limits.min or high > limits.max:
+            raise OnnxError(f"input {self.name!r} has values from {low} to {high}, expected "
+                            f"{self.dtype}: from {limits.min} to {limits.max}")  # fmt: skip
 
     def _takes(self, shape: tuple[int, ...], sizes: dict[str, int]) -> bool:
         if self.shape is None:
