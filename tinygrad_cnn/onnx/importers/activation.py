@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.onnx.importers.values import plain
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 
@@ -124,7 +124,7 @@ def _(node: Operator, x: Any) -> Any:
 
 def _hardmax(x: Any, axis: int) -> Any:
     """Return 1 at the first of the largest values, else 0."""
-    values = np.asarray(array_of(x))
+    values = plain(x)
     y = np.zeros_like(values)
     np.put_along_axis(y, values.argmax(axis, keepdims=True), 1, axis)
     return y
@@ -132,6 +132,8 @@ def _hardmax(x: Any, axis: int) -> Any:
 
 def _along(node: Operator, x: Any, function: Any) -> Any:
     """Return a function along an axis; before opset 13, along it and all that follow, as one."""
+    if 0 in x.shape:  # no values, of which there is no largest one
+        return x
     if node.opset >= 13:
         return function(x, axis=node.get("axis", -1))
     axis = node.get("axis", 1)
