@@ -266,3 +266,27 @@ def test_dropout_drops_in_train_mode() -> None:
     assert 0.7 < mask.mean() < 0.8
     np.testing.assert_allclose(y, mask / 0.75, rtol=1e-6)
     np.testing.assert_allclose(tg.grad(y.sum(), x)[0], mask / 0.75, rtol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [12, 13])
+@pytest.mark.parametrize("op_type", ["Softmax", "LogSoftmax", "Hardmax"])
+def test_the_softmax_of_no_values_is_as_onnxruntime_has_it(op_type: str, opset: int) -> None:
+    agree(op_type, np.zeros((3, 0), np.float32), opset=opset, axis=1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_center_crop_pad_agrees_with_onnxruntime(dtype: Any) -> None:
+    x = np.arange(5 * 4 * 3).reshape(5, 4, 3).astype(dtype)
+    agree("CenterCropPad", x, np.array([2, 7]), opset=18, axes=[0, 1])
+    agree("CenterCropPad", x, np.array([8, 3, 3]), opset=18)
+
+
+def test_an_operator_of_the_package_is_declared_once() -> None:
+    def again(node: Operator, x: Any) -> Any:
+        return x
+
+    again.__module__ = "tinygrad_cnn.onnx.importers.again"
+    relu = IMPORTERS["Relu"]
+    with pytest.raises(ValueError, match=r"Relu is declared in .*\.again and in .*\.activation"):
+        tg.onnx.importer("Relu")(again)
+    assert IMPORTERS["Relu"] is relu

@@ -100,7 +100,7 @@ INSTALLED = version(onnx.__version__)
 def importers() -> set[str]:
     """Return the names of the operators that can be computed."""
     _declare_importers()
-    return set(IMPORTERS)
+    return {*IMPORTERS, "Constant"}  # whose value the reader takes
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from tinygrad_cnn.onnx.errors import OnnxError
@@ -17,6 +18,8 @@ _SHOWN = 120  # characters of a name in a message
 
 IMPORTERS: dict[str, Callable[..., Any]] = {}
 """How each operator is computed, by its name: see `importer`."""
+
+_OWN = "tinygrad_cnn.onnx.importers."  # where each operator is declared once
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,9 @@ def importer(op_type: str) -> Callable[[F], F]:
     """
 
     def declare(function: F) -> F:
+        modules = _module_of(function), _module_of(IMPORTERS.get(op_type))
+        if all(name.startswith(_OWN) for name in modules):
+            raise ValueError(f"importer: {op_type} is declared in {' and in '.join(modules)}")
         IMPORTERS[op_type] = function
         return function
 
@@ -102,3 +108,9 @@ def check_inputs(call: Any) -> None:
     for i, name in enumerate(call.inputs):
         if not name and (i < least or i >= len(placed)):
             raise OnnxError(f"{call.operator}: its input {i} is left out, but is needed")
+
+
+def _module_of(function: Callable[..., Any] | None) -> str:
+    """Return the name of the Python module that defines a function."""
+    plain = function.func if isinstance(function, partial) else function
+    return "" if plain is None else getattr(plain, "__module__", "")

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.onnx.importers.values import refused
+from tinygrad_cnn.onnx.importers.values import plain, refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 PRECISIONS = {1: np.float32, 10: np.float16, 11: np.float64, 16: np.float32}
@@ -93,7 +92,7 @@ def _bias(
             fill = False if mask.dtype == np.bool_ else -np.inf
             mask = ops.pad(mask, [*[(0, 0)] * (mask.ndim - 1), (0, short)], value=fill)
         if mask.dtype == np.bool_:
-            seen = np.logical_and(np.asarray(array_of(mask)), True if seen is None else seen)
+            seen = np.logical_and(plain(mask), True if seen is None else seen)
         else:
             bias = mask
     if seen is not None:
@@ -101,7 +100,7 @@ def _bias(
         bias = shut if bias is None else bias + shut
     if bias is None:
         return None, None
-    hidden = np.isneginf(np.max(np.asarray(array_of(bias)), -1, keepdims=True))
+    hidden = np.isneginf(np.max(plain(bias), -1, keepdims=True))
     return bias, hidden if hidden.any() else None
 
 

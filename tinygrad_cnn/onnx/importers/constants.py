@@ -22,24 +22,6 @@ from tinygrad_cnn.onnx.tensors import dtype_of
 
 __all__: list[str] = []
 
-_FORMS = {
-    "value": None,
-    "value_float": np.float32,
-    "value_floats": np.float32,
-    "value_int": np.int64,
-    "value_ints": np.int64,
-    "value_string": object,
-    "value_strings": object,
-}
-
-
-@importer("Constant")
-def _(node: Operator) -> Array:
-    for name, dtype in _FORMS.items():
-        if name in node.attributes:
-            return np.asarray(node.attributes[name], dtype)
-    raise refused(node, f"its attributes are {', '.join(node.attributes) or 'missing'}")
-
 
 @importer("ConstantOfShape")
 def _(node: Operator, shape: Array) -> Array:

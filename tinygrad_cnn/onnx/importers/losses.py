@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.onnx.importers.values import plain
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 
@@ -35,7 +35,7 @@ def _options(node: Operator) -> dict[str, Any]:
 @importer("Dropout")
 def _(node: Operator, x: Any, ratio: Any = None, training: Any = None) -> Any:
     """Drop entries where the file says so, or in train mode."""
-    p = float(np.asarray(array_of(node.get("ratio", 0.5) if ratio is None else ratio)).item())
+    p = float(plain(node.get("ratio", 0.5) if ratio is None else ratio).item())
     asked = training is not None and bool(np.asarray(training).item())
     if not (asked or node.training) or p == 0:
         y, mask = x, np.ones(x.shape, np.bool_)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.onnx.importers.geometry import axes_of, numbers
-from tinygrad_cnn.onnx.importers.values import refused
+from tinygrad_cnn.onnx.importers.values import plain, refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 MODES = ("constant", "reflect", "edge", "wrap")
@@ -31,7 +30,7 @@ def _(node: Operator, x: Any, pads: Any = None, value: Any = None, axes: Any = N
     mode = node.get("mode", "constant")
     if mode not in MODES:
         raise refused(node, f"mode is {mode!r}, expected one of {MODES}")
-    return _bordered(x, border, mode, 0 if value is None else np.asarray(array_of(value)).item())
+    return _bordered(x, border, mode, 0 if value is None else plain(value).item())
 
 
 @importer("CenterCropPad")

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.onnx.importers.geometry import SpatialAxis, borders, numbers, spatial
-from tinygrad_cnn.onnx.importers.values import refused
+from tinygrad_cnn.onnx.importers.values import plain, refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 
@@ -134,7 +133,7 @@ def _places(x: Any, axes: list[SpatialAxis], by_columns: int) -> NDArray[np.int6
 
     Counted row by row; with `by_columns`, column by column within each image.
     """
-    values = np.asarray(array_of(x))
+    values = plain(x)
     n, channels, *sizes = values.shape
     lowest = -np.inf if values.dtype.kind == "f" else np.iinfo(values.dtype).min
     cells, last = _windows(values, axes, lowest)

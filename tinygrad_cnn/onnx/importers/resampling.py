@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.onnx.importers.geometry import axes_of
-from tinygrad_cnn.onnx.importers.values import refused
+from tinygrad_cnn.onnx.importers.values import plain, refused
 from tinygrad_cnn.onnx.operator import Operator, importer
 
 Values = NDArray[Any]
@@ -164,7 +163,7 @@ def _new(
 
 
 def _listed(values: Any) -> list[float]:
-    return [float(value) for value in np.ravel(np.asarray(array_of(values))).tolist()]
+    return [float(value) for value in np.ravel(plain(values)).tolist()]
 
 
 # --- centers, cells and weights ------------------------------------------------------------------

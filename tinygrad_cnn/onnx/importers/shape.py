@@ -127,18 +127,3 @@ def _(node: Operator, x: Array, sizes: Array | None = None) -> Array:
     before = (slice(None),) * a
     x = x if is_floating(x) else plain(x)
     return tuple(x[(*before, slice(end - n, end))] for n, end in zip(lengths, ends, strict=True))
-
-
-@importer("CenterCropPad")
-def _(node: Operator, x: Array, shape: Array) -> Array:
-    axes = [a % len(x.shape) for a in node.get("axes", range(len(x.shape)))]
-    for a, n in zip(axes, integers(shape), strict=True):
-        old = x.shape[a]
-        if n < old:
-            start = (old - n) // 2
-            x = x[(*(slice(None),) * a, slice(start, start + n))]
-        elif n > old:
-            start = (n - old) // 2
-            width = [(start, n - old - start) if k == a else (0, 0) for k in range(len(x.shape))]
-            x = (ops.pad if is_floating(x) else np.pad)(x, width)
-    return x

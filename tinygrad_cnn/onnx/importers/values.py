@@ -38,7 +38,7 @@ def plain(x: Array) -> NDArray[Any]:
 
 def integers(x: Any) -> list[int]:
     """Return the integers of an attribute or input, in a list."""
-    return [int(n) for n in np.asarray(array_of(x)).reshape(-1)]
+    return [int(n) for n in plain(x).reshape(-1)]
 
 
 def axis_of(node: Operator, axis: int, ndim: int) -> int:
