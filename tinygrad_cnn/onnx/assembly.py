@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.onnx.calls import NodeCall
-from tinygrad_cnn.onnx.module import OnnxModule, OnnxStep
+from tinygrad_cnn.onnx.module import OnnxModule
 from tinygrad_cnn.onnx.part import OnnxPart, kind_of, path_of
 from tinygrad_cnn.onnx.reading import InputInfo
+from tinygrad_cnn.onnx.running import OnnxStep
 
 __all__ = ["Parts", "without_identities"]
 
@@ -29,8 +30,8 @@ class Parts:
     calls : list of NodeCall
     constants, parameters, buffers : dict of str to ndarray
     inputs : list of InputInfo
-    outputs : mapping of str to str
-        The names of the outputs, each with the name of its value.
+    outputs : sequence of (str, str)
+        The names of the outputs, each with the name of its value; two may have one name.
     opset : int
     """
 
@@ -39,29 +40,32 @@ class Parts:
     parameters: Mapping[str, NDArray[Any]]
     buffers: Mapping[str, NDArray[Any]]
     inputs: Sequence[InputInfo]
-    outputs: Mapping[str, str]
+    outputs: Sequence[tuple[str, str]]
     opset: int
 
     def module(self) -> OnnxModule:
         """Return the module."""
         module = OnnxModule()
         names = {*self.parameters, *self.buffers}
-        module._steps = self._steps(module, names)
-        module._held = []
+        steps = self._steps(module, names)
+        held: list[tuple[str, OnnxPart, str]] = []
         for kind, arrays in ((Parameter, self.parameters), (Tensor, self.buffers)):
             for name, array in arrays.items():
                 tensor = kind(array, name=name.rpartition(".")[2])
-                module._held.append((name, *module._put(name, tensor, names)))
-        for step in module._steps:
+                held.append((name, *module._put(name, tensor, names)))
+        for step in steps:
             if not any(isinstance(value, OnnxPart) for value in step.part._contents.values()):
                 operator = step.operators[0].op_type.rpartition("::")[2]
                 if type(step.part) is OnnxPart:
                     step.part.__class__ = kind_of(operator)
-        used = {name for call in self.calls for name in call.inputs} | set(self.outputs.values())
-        module._constants = {name: a for name, a in self.constants.items() if name in used}
-        module._results = tuple(self.outputs.values())
+        results = tuple(name for _, name in self.outputs)
+        used = {name for call in self.calls for name in call.inputs} | set(results)
+        constants = {name: a for name, a in self.constants.items() if name in used}
         own = vars(module)  # a parameter may have one of these names
-        own.update(inputs=tuple(self.inputs), outputs=tuple(self.outputs), opset=self.opset)
+        own.update(inputs=tuple(self.inputs), outputs=tuple(name for name, _ in self.outputs))
+        own.update(opset=self.opset, _steps=steps, _held=held, _constants=constants)
+        own["_parts"] = list(dict.fromkeys(part for step in steps for part in step.within))
+        own["_results"] = results
         shapes = [each.shape for each in self.inputs if each.shape and each.dtype.kind == "f"]
         if len(self.inputs) == 1 and shapes and not isinstance(shapes[0][0], int):
             sizes = shapes[0][1:]
@@ -72,7 +76,7 @@ class Parts:
     def _steps(self, module: OnnxModule, names: set[str]) -> list[OnnxStep]:
         steps: list[OnnxStep] = []
         final: list[tuple[str, ...]] = []
-        later = set(self.outputs.values())
+        later = {name for _, name in self.outputs}
         for call in reversed(self.calls):
             mine = {*filter(None, (*call.inputs, *call.outputs))}
             final.append(tuple(mine - later))
@@ -85,9 +89,10 @@ class Parts:
                 path = ""
             else:
                 path = _path(call, names, number)
-            part, path = module._at(path, names)
+            within, path = module._at(path, names)
+            part = within[-1] if within else module
             both = call.operator, replace(call.operator, training=True)
-            steps.append(OnnxStep(both, call.inputs, call.outputs, part, path, last))
+            steps.append(OnnxStep(both, call.inputs, call.outputs, part, path, within, last))
         return steps
 
 

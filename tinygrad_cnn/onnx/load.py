@@ -98,6 +98,7 @@ def _loaded(proto: Any, folder: Path | None, shapes: Mapping[str, Any]) -> OnnxM
     if len(set(given)) < len(given) or "" in given:
         raise OnnxError(f"the inputs are named {', '.join(map(repr, given))}: each needs its own")
     with_shapes(inputs, shapes)
+    names = body.outputs
     calls = needed(in_order(body.calls, {*given, *body.constants}), body.outputs)
     names = list(body.outputs)
     body.calls = calls
@@ -120,6 +121,6 @@ def _loaded(proto: Any, folder: Path | None, shapes: Mapping[str, Any]) -> OnnxM
     if missing or not outputs:
         raise OnnxError(f"nothing computes the outputs {', '.join(map(repr, missing))}" if missing
                         else "the graph has no outputs")  # fmt: skip
-    return (
-        Parts(calls, folding.known, parameters, buffers, inputs, outputs, version).module().eval()
-    )
+    results = [(name, outputs[name]) for name in names]
+    parts = Parts(calls, folding.known, parameters, buffers, inputs, results, version)
+    return parts.module().eval()

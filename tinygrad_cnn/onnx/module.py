@@ -3,59 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinygrad_cnn.core.observer import announce
-from tinygrad_cnn.core.recording import Recording, entered, recording
-from tinygrad_cnn.core.tensor import Tensor
+from tinygrad_cnn import ops
+from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.core.variable import Variable
-from tinygrad_cnn.onnx.errors import OnnxError, explained
-from tinygrad_cnn.onnx.operator import IMPORTERS, Operator
+from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.part import OnnxPart
 from tinygrad_cnn.onnx.reading import InputInfo
+from tinygrad_cnn.onnx.running import OnnxRun, OnnxStep, PartCall, part_calls
 
-__all__ = ["OnnxModule", "OnnxStep"]
+__all__ = ["OnnxModule"]
 
 _FEW = 8  # elements of a constant that a listing shows
-
-
-@dataclass(slots=True)
-class OnnxStep:
-    """A call of an operator in a part of the model.
-
-    Attributes
-    ----------
-    operators : (Operator, Operator)
-        In eval mode and in train mode.
-    inputs, outputs : tuple of str
-        Names of values; "" for one left out.
-    part : OnnxPart
-    path : str
-        The name of the part, the scope of what is recorded.
-    last : tuple of str
-        The values that no later step reads.
-    """
-
-    operators: tuple[Operator, Operator]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    part: OnnxPart
-    path: str
-    last: tuple[str, ...] = ()
-
-    def run(self, *arguments: Any) -> Any:
-        """Return the results."""
-        operator = self.operators[self.part.training]
-        return IMPORTERS[operator.op_type](operator, *arguments)
-
-    def announce(self, arguments: Sequence[Any], results: Sequence[Any]) -> None:
-        """Report a node to the observers whose result no op has computed."""
-        if not any(isinstance(value, Variable) for value in results):
-            operator = self.operators[self.part.training]
-            announce("onnx_node", {"operator": operator, "inputs": list(arguments)}, results)
 
 
 class OnnxModule(OnnxPart):
@@ -75,11 +39,18 @@ class OnnxModule(OnnxPart):
     outputs : tuple of str
     opset : int
         The version of the standard's operators that the file states.
+    input_shape : tuple of int or None
+        That of one example, without the batch axis, if the file states it; for `summary`.
     """
 
     inputs: tuple[InputInfo, ...]
     outputs: tuple[str, ...]
     opset: int
+    _steps: list[OnnxStep]
+    _parts: list[OnnxPart]  # those around steps
+    _held: list[tuple[str, OnnxPart, str]]  # parameters and buffers: the value, holder and key
+    _constants: dict[str, NDArray[Any]]
+    _results: tuple[str, ...]
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Compute the outputs.
@@ -90,48 +61,31 @@ class OnnxModule(OnnxPart):
             If an input is missing, or has a dtype or shape that the file does not allow; or if a
             node cannot compute with its inputs.
         """
-        values: dict[str, Any] = {**self._constants, **self._bound(inputs, named)}
+        values: dict[str, Any] = dict(self._constants)
         for name, holder, key in self._held:
             values[name] = holder._contents[key]
+        held = {id(value) for value in values.values()}
+        values.update(self._bound(inputs, named))
+        run = OnnxRun(self._steps, values, self._hooked_calls())
         outside = recording.get()
-        on, scope, observers, _, shapes = outside
-        part: OnnxPart | None = None
         try:
-            for step in self._steps:
-                if step.part is not part:
-                    part = step.part
-                    inner = entered(scope, step.path)
-                    recording.set(Recording(on, inner, observers, part, shapes))
-                arguments = [values[name] if name else None for name in step.inputs]
-                try:
-                    hooks = part._hooks
-                    if hooks is None or part is self:  # those are called around it all
-                        result = step.run(*arguments)
-                    else:
-                        result = hooks.call(part, step.run, tuple(arguments), {})
-                except Exception as error:
-                    made = explained(error, step.operators[0])
-                    if made is error:
-                        raise
-                    raise made from error
-                results = result if isinstance(result, tuple) else (result,)
-                if len(results) < step.operators[0].outputs:
-                    raise OnnxError(f"{step.operators[0]}: returned {len(results)} values, "
-                                    f"expected {step.operators[0].outputs}")  # fmt: skip
-                results = tuple(map(_value, results))
-                if observers:
-                    step.announce(arguments, results)
-                values.update(zip(step.outputs, results, strict=False))
-                if shapes is not None and isinstance(results[0], Variable):
-                    shapes[id(part)] = results[0].shape
-                for name in step.last:
-                    del values[name]
+            run(0, len(self._steps))
         finally:
             recording.set(outside)
-        for name in self._constants.keys() & self._results:
-            values[name] = values[name].copy()  # or a caller may change the constant
-        results = tuple(_output(values[name]) for name in self._results)
+        results = tuple(_output(values[name], held) for name in self._results)
         return results if len(results) > 1 else results[0]
+
+    def _hooked_calls(self) -> dict[int, list[PartCall]]:
+        """Return the calls of parts that have hooks."""
+        if all(part._hooks is None for part in self._parts):
+            return {}
+        hooked = [
+            (name, part)
+            for name, part in self.named_modules()
+            if isinstance(part, OnnxPart) and part is not self and part._hooks is not None
+        ]
+        held = {*self._constants, *(name for name, _, _ in self._held)}
+        return part_calls(self._steps, hooked, held)
 
     def _bound(self, inputs: Sequence[Any], named: dict[str, Any]) -> dict[str, Any]:
         """Return the inputs by name, checked."""
@@ -175,14 +129,17 @@ class OnnxModule(OnnxPart):
         yield f"return {', '.join(shown.get(name, name) for name in self._results)}"
 
 
-def _value(value: Any) -> Any:
-    """Return a result as a Tensor or an array; NumPy computes numbers of arrays without axes."""
-    return value if isinstance(value, Variable | np.ndarray) else np.asarray(value)
-
-
-def _output(value: Any) -> Any:
-    is_floating = not isinstance(value, Variable) and value.dtype.kind == "f"
-    return Tensor._of(value) if is_floating else value
+def _output(value: Any, held: set[int]) -> Any:
+    """Return a result that shares no memory with what the model holds, the ids in `held`."""
+    if isinstance(value, Variable):
+        if id(value) not in held:
+            return value
+        if isinstance(value, Parameter):  # a copy that gradients go through
+            return ops.astype(value, value.dtype)
+        return Tensor(value._array.copy())
+    if id(value) in held or value.base is not None:  # of a constant, perhaps
+        value = value.copy()
+    return Tensor._of(value) if value.dtype.kind == "f" else value
 
 
 def _short(value: Any) -> str:

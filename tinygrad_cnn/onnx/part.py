@@ -18,8 +18,11 @@ class OnnxPart(Module):
     """A part of a loaded model: parameters, buffers and inner parts, by any names.
 
     Files use names that no attribute can have, such as "onnx::Conv_12", and those of methods. So
-    the contents are in a dict; they are attributes as well, unless a method has the name.
+    the contents are in a dict; they are attributes as well, unless the class has the name, or
+    Python may ask for it, such as "__deepcopy__".
     """
+
+    input_shape: tuple[int, ...] | None = None
 
     def __init__(self) -> None:
         self._contents: dict[str, Tensor | OnnxPart] = {}
@@ -31,14 +34,15 @@ class OnnxPart(Module):
                 yield from _opened(name, value)
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return vars(self)["_contents"][name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
+        contents = vars(self).get("_contents", {})
+        if name not in contents or _is_special(name):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return contents[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         held = vars(self).get("_contents", {}).get(name)
-        if held is None or name in vars(self) or hasattr(Module, name):
+        own = name in vars(self) or hasattr(type(self), name) or _is_special(name)
+        if held is None or own:
             super().__setattr__(name, value)
             return
         if not isinstance(value, Parameter if isinstance(held, Parameter) else Tensor) or (
@@ -74,21 +78,26 @@ class OnnxPart(Module):
             part._registered = {**part._registered, key: True}
         return part, key
 
-    def _at(self, path: str, names: set[str]) -> tuple[OnnxPart, str]:
-        """Return the part at a path and the path; a similar one if that is a tensor's."""
+    def _at(self, path: str, names: set[str]) -> tuple[tuple[OnnxPart, ...], str]:
+        """Return the parts along a path and the path; a similar one if that is a tensor's."""
         pieces = [piece for piece in path.split(".", _DEEPEST) if piece]
         while any(".".join(pieces[: i + 1]) in names for i in range(len(pieces))):
             pieces = ["_".join(pieces) + "_"]
-        part = self
+        parts = [self]
         for piece in pieces:
-            part = part._inner(piece)
-        return part, ".".join(pieces)
+            parts.append(parts[-1]._inner(piece))
+        return tuple(parts[1:]), ".".join(pieces)
 
     def _inner(self, name: str) -> OnnxPart:
         found = self._contents.get(name)
         if not isinstance(found, OnnxPart):
             found = self._contents[name] = OnnxPart()
         return found
+
+
+def _is_special(name: str) -> bool:
+    """Return whether Python, or a program such as Jupyter, may look for such a method."""
+    return name.startswith("_") and name.endswith("_")
 
 
 def _of_kind(kind: str | type[OnnxPart]) -> OnnxPart:
