@@ -220,10 +220,10 @@ class _Comparison:
         for reciprocal in (False, True) if self.by_sizes(entries) else ():
             with np.errstate(divide="ignore"):
                 exact = 1 / entries.astype(np.float64) if reciprocal else entries
-            whole = np.round(np.clip(np.nan_to_num(exact), 0, 2**31)).astype(np.int64)
-            again = (1 / np.maximum(whole, 1) if reciprocal else whole).astype(entries.dtype)
+            rounded = np.round(np.clip(np.nan_to_num(exact), 0, 2**31)).astype(np.int64)
+            again = (1 / np.maximum(rounded, 1) if reciprocal else rounded).astype(entries.dtype)
             if first.array.size == 1 and first.shape == values[-1].shape and _equal(again, entries):
-                size = self.fitted(whole.tolist(), f"{name}, a constant,")
+                size = self.fitted(rounded.tolist(), f"{name}, a constant,")
                 arguments = {"size": size, "reciprocal": reciprocal, "like": first}
                 scope = self.call.scope if self.call else ""
                 call = Instruction(first.array, "size", arguments, scope)

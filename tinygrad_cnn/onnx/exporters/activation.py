@@ -19,8 +19,8 @@ exporter(ops.softplus)(one_to_one("Softplus"))
 def _(graph: Graph, x: Reference, at_zero: float = 1.0) -> Any:
     if x.dtype.kind == "f":
         return graph.node("Relu", x)
-    whole = cast(graph, x, np.int64) if x.dtype.kind == "b" else x
-    return graph.node("Max", whole, like(whole, 0))
+    integers = cast(graph, x, np.int64) if x.dtype.kind == "b" else x
+    return graph.node("Max", integers, like(integers, 0))
 
 
 @exporter(ops.leaky_relu)

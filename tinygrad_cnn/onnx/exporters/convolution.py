@@ -6,7 +6,7 @@ from typing import Any
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.engine.windows import Padding, Pair, Windows, windows
-from tinygrad_cnn.onnx.exporters.values import both, like, on_batches, whole
+from tinygrad_cnn.onnx.exporters.values import both, int64, like, on_batches
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 __all__ = ["pads_of", "window_attributes"]
@@ -80,7 +80,7 @@ def _(
 
     def compute(image: Any) -> Any:
         if rows or columns:
-            ends = whole([0, 0, 0, 0, 0, 0, rows, columns])
+            ends = int64([0, 0, 0, 0, 0, 0, rows, columns])
             image = graph.node("Pad", image, ends, like(x, 0))
         return graph.node("ConvTranspose", image, w, bias, group=int(groups),
                           output_padding=rest, **attributes)  # fmt: skip

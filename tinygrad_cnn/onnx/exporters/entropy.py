@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.onnx.exporters.loss import reduced
-from tinygrad_cnn.onnx.exporters.values import cast, like, whole
+from tinygrad_cnn.onnx.exporters.values import cast, int64, like
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 from tinygrad_cnn.ops.targets import class_axis
 
@@ -63,26 +63,26 @@ def _loss(
     if target.array.ndim == logits.array.ndim:
         wanted: Any = cast(graph, target, logits.dtype)
     else:
-        labels = graph.node("Unsqueeze", cast(graph, target, np.int64), whole([at]))
+        labels = graph.node("Unsqueeze", cast(graph, target, np.int64), int64([at]))
         is_label = graph.node("Equal", labels, np.arange(classes).reshape(along))
         wanted = graph.node("Cast", is_label, to=logits.dtype)
-        counted = graph.node("Not", graph.node("Equal", labels, whole(ignore_index)))
+        counted = graph.node("Not", graph.node("Equal", labels, int64(ignore_index)))
         shares = graph.node("Cast", counted, to=logits.dtype)
     rows = wanted
     if label_smoothing:
         kept = graph.node("Mul", wanted, like(logits, 1 - label_smoothing))
         wanted = graph.node("Add", kept, like(logits, label_smoothing / classes))
     if weight is not None:
-        factors = graph.node("Reshape", cast(graph, weight, logits.dtype), whole(along))
+        factors = graph.node("Reshape", cast(graph, weight, logits.dtype), int64(along))
         wanted = graph.node("Mul", wanted, factors)
         if shares is not None:
-            own = graph.node("ReduceSum", graph.node("Mul", rows, factors), whole([at]))
+            own = graph.node("ReduceSum", graph.node("Mul", rows, factors), int64([at]))
             shares = graph.node("Mul", shares, own)
     none = graph.node("Equal", wanted, zero)  # 0·(−∞) counts as 0
     if shares is not None:
         none = graph.node("Or", none, graph.node("Equal", shares, zero))
     terms = graph.node("Where", none, zero, graph.node("Mul", wanted, logarithms))
-    losses = graph.node("Neg", graph.node("ReduceSum", terms, whole([at]), keepdims=0))
+    losses = graph.node("Neg", graph.node("ReduceSum", terms, int64([at]), keepdims=0))
     if reduction != "mean" or shares is None:
         return reduced(graph, losses, reduction)
     return graph.node("Div", *(reduced(graph, values, "sum") for values in (losses, shares)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_cnn.onnx.exporters.values import in_int64, whole
+import numpy as np
+
+from tinygrad_cnn.onnx.exporters.values import in_int64, int64
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -27,6 +29,15 @@ def _(graph: Graph, x: Reference, indices: Any, values: Any, axis: int = -1) -> 
     places = _fitted(graph, indices, list(x.shape), place)
     added = graph.node("Expand", values, graph.node("Shape", places))
     return graph.node("ScatterElements", x, places, added, axis=place, reduction="add")
+
+
+@exporter("scatter")
+def _(graph: Graph, x: Reference, indices: Reference, values: Any, axis: int) -> Any:
+    if not isinstance(values, Reference):
+        values = graph.node(
+            "Expand", np.array(values, x.dtype), graph.integers(list(indices.shape))
+        )
+    return graph.node("ScatterElements", x, indices, values, axis=axis)
 
 
 @exporter("sort")
@@ -54,7 +65,7 @@ def _sorted(graph: Graph, x: Reference, axis: int | None, descending: bool) -> A
 def _along(graph: Graph, x: Reference, axis: int | None) -> tuple[Any, int]:
     """Return `x` and the axis, not negative; without an axis, the vector of all entries."""
     if axis is None:
-        return graph.node("Reshape", x, whole([-1])), 0
+        return graph.node("Reshape", x, int64([-1])), 0
     return x, axis % x.array.ndim
 
 

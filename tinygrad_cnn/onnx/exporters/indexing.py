@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.exporters.shape import to_the_end
-from tinygrad_cnn.onnx.exporters.values import in_int64, like, whole
+from tinygrad_cnn.onnx.exporters.values import in_int64, int64, like
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 __all__ = ["at_index"]
@@ -34,7 +34,7 @@ def at_index(graph: Graph, x: Reference, index: Any) -> Any:
         parts = [new for part in parts for new in _axes_of(part)]
     added = [a for a, part in enumerate(parts) if part is None]
     if added:
-        y = graph.node("Unsqueeze", y, whole(added))
+        y = graph.node("Unsqueeze", y, int64(added))
     return graph.node("Identity", x) if y is x else y
 
 
@@ -81,7 +81,7 @@ def _sliced(graph: Graph, x: Reference, places: Sequence[Any]) -> Any:
         starts.append(first if cut.start is None else cut.start)
         ends.append(to_the_end(step) if cut.stop is None else cut.stop)
     bounds = graph.integers(starts), graph.integers(ends)
-    return graph.node("Slice", x, *bounds, whole(list(cuts)), whole(steps))
+    return graph.node("Slice", x, *bounds, int64(list(cuts)), int64(steps))
 
 
 def _gathered(
@@ -93,7 +93,7 @@ def _gathered(
     """
     if any(isinstance(part, Reference) for part in chosen.values()):
         raise OnnxError("one of several arrays in an index is computed, expected only one array")
-    arrays = np.broadcast_arrays(*map(whole, chosen.values()))
+    arrays = np.broadcast_arrays(*map(int64, chosen.values()))
     ndim, found = sum(part is not None for part in parts), arrays[0].ndim
     others = [a for a in range(ndim) if a not in chosen]
     y = graph.node("Transpose", x, perm=[*chosen, *others])
@@ -130,19 +130,19 @@ def _(graph: Graph, x: Reference, index: Any, shape: Sequence[int]) -> Any:
     places = np.arange(math.prod(sizes)).reshape(sizes)
     if isinstance(index, Reference) and not index.is_constant:
         chosen = at_index(graph, Reference(graph.node("Identity", places), places, sizes), index)
-        chosen = graph.node("Reshape", chosen, whole([-1]))
+        chosen = graph.node("Reshape", chosen, int64([-1]))
     else:
         chosen = places[index.array if isinstance(index, Reference) else index].reshape(-1)
-    zeros, values = like(x, np.zeros(places.size)), graph.node("Reshape", x, whole([-1]))
+    zeros, values = like(x, np.zeros(places.size)), graph.node("Reshape", x, int64([-1]))
     y = graph.node("ScatterElements", zeros, chosen, values, reduction="add")
-    return graph.node("Reshape", y, whole(sizes), allowzero=1)
+    return graph.node("Reshape", y, int64(sizes), allowzero=1)
 
 
 @exporter(ops.concatenate)
 def _(graph: Graph, arrays: Sequence[Reference], axis: int | None = 0) -> Any:
     parts: list[Any] = list(arrays)
     if axis is None:
-        parts = [graph.node("Reshape", part, whole([-1])) for part in parts]
+        parts = [graph.node("Reshape", part, int64([-1])) for part in parts]
     return graph.node("Concat", *parts, axis=0 if axis is None else int(axis))
 
 
@@ -150,5 +150,5 @@ def _(graph: Graph, arrays: Sequence[Reference], axis: int | None = 0) -> Any:
 def _(graph: Graph, arrays: Sequence[Reference], axis: int = 0) -> Any:
     place = axis % (arrays[0].array.ndim + 1)
     return graph.node(
-        "Concat", *(graph.node("Unsqueeze", x, whole([place])) for x in arrays), axis=place
+        "Concat", *(graph.node("Unsqueeze", x, int64([place])) for x in arrays), axis=place
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import one_to_one, whole
+from tinygrad_cnn.onnx.exporters.values import int64, one_to_one
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 exporter(ops.mish)(one_to_one("Mish"))
@@ -37,4 +37,4 @@ exporter("selu")(one_to_one("Selu"))
 @exporter("prelu")
 def _(graph: Graph, x: Reference, weight: Reference) -> Any:
     lengths = [-1, *[1] * (x.array.ndim - 2)] if weight.array.size > 1 else [1] * x.array.ndim
-    return graph.node("PRelu", x, graph.node("Reshape", weight, whole(lengths)))
+    return graph.node("PRelu", x, graph.node("Reshape", weight, int64(lengths)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import whole
+from tinygrad_cnn.onnx.exporters.values import int64
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -38,12 +38,12 @@ def _(
     # GroupNormalization has a scale for each channel from opset 21 on, and before for each group.
     # So groups are the channels of InstanceNormalization.
     ones, zeros = np.ones(num_groups, x.dtype), np.zeros(num_groups, x.dtype)
-    groups = graph.node("Reshape", x, whole([0, num_groups, -1]))
+    groups = graph.node("Reshape", x, int64([0, num_groups, -1]))
     normal = graph.node("InstanceNormalization", groups, ones, zeros, epsilon=float(eps))
     y = graph.node("Reshape", normal, graph.node("Shape", x))
     for op_type, factor in (("Mul", weight), ("Add", bias)):
         if factor is not None:
-            channels = whole([-1] + [1] * (x.array.ndim - 2))
+            channels = int64([-1] + [1] * (x.array.ndim - 2))
             y = graph.node(op_type, y, graph.node("Reshape", factor, channels))
     return y
 
@@ -60,3 +60,13 @@ def _(
     scale = np.ones(channels, x.dtype) if weight is None else weight
     shift = np.zeros(channels, x.dtype) if bias is None else bias
     return graph.node("InstanceNormalization", x, scale, shift, epsilon=float(eps))
+
+
+@exporter("batch_norm_inference")
+def _(
+    graph: Graph, x: Reference, mean: Reference, variance: Reference, weight: Any, bias: Any,
+    eps: float,
+) -> Any:  # fmt: skip
+    scale = np.ones(mean.shape, mean.dtype) if weight is None else weight
+    shift = np.zeros(mean.shape, mean.dtype) if bias is None else bias
+    return graph.node("BatchNormalization", x, scale, shift, mean, variance, epsilon=eps)

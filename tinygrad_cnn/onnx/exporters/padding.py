@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import cast, whole
+from tinygrad_cnn.onnx.exporters.values import cast, int64
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -18,7 +18,7 @@ def _(
     pairs = np.broadcast_to(pad_width, (x.array.ndim, 2))
     if not pairs.any():
         return graph.node("Identity", x)
-    widths = whole(pairs.T.reshape(-1))
+    widths = int64(pairs.T.reshape(-1))
     if mode == "constant":
         dtype = ops.pad(x.array, 0, mode, value).dtype  # integers that cannot hold the value
         return graph.node("Pad", cast(graph, x, dtype), widths, np.asarray(value, dtype), mode=mode)
@@ -29,5 +29,5 @@ def _(
     for axis, (border, n) in enumerate(zip(pairs, x.shape, strict=True)):
         if border.any():
             cells = np.pad(np.arange(int(n)), border, mode)  # type: ignore[call-overload]
-            y = graph.node("Gather", y, whole(cells), axis=axis)
+            y = graph.node("Gather", y, int64(cells), axis=axis)
     return y

@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_cnn import ops
 from tinygrad_cnn.engine.windows import Padding, Pair, windows
 from tinygrad_cnn.onnx.exporters.convolution import window_attributes
-from tinygrad_cnn.onnx.exporters.values import as_floats, both, on_batches, whole
+from tinygrad_cnn.onnx.exporters.values import as_floats, both, int64, on_batches
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -34,7 +34,7 @@ def _(
     def compute(images: Any) -> Any:
         own = attributes
         if is_wide:
-            widths = whole([0, 0, top, left, 0, 0, bottom, right])
+            widths = int64([0, 0, top, left, 0, 0, bottom, right])
             images, own = graph.node("Pad", images, widths, lowest), {**attributes, "pads": [0] * 4}
         return _pooled(graph, "MaxPool", images, x.shape, ceil_mode, attributes, own)
 
@@ -93,4 +93,4 @@ def _pooled(
     y = graph.node(op_type, images, ceil_mode=int(count != down), **attributes)
     if count in (down, up):
         return y
-    return graph.node("Slice", y, whole([0, 0]), whole(count), whole([2, 3]))
+    return graph.node("Slice", y, int64([0, 0]), int64(count), int64([2, 3]))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import like, on_batches, whole
+from tinygrad_cnn.onnx.exporters.values import int64, like, on_batches
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 _MODES = {"linear": "linear", "bilinear": "linear", "bicubic": "cubic"}
@@ -108,7 +108,7 @@ def _(
     mode: str = "nearest",
     align_corners: bool = False,
 ) -> Any:
-    is_signal, row = x.array.ndim == 3, whole([2])
+    is_signal, row = x.array.ndim == 3, int64([2])
     given = scale_factor if size is None else size
     each = list(given) if isinstance(given, tuple | list) else [given] * (2 - is_signal)
     if is_signal:  # an image of height 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import like, whole
+from tinygrad_cnn.onnx.exporters.values import int64, like
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 _MODES = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest"}
@@ -41,4 +41,4 @@ def _(graph: Graph, theta: Reference, size: Sequence[Any], align_corners: bool =
     points[:, :-1] = ops.affine_grid(identity, (1, 1, *lengths), align_corners).reshape(-1, axes)
     turned = graph.node("Transpose", theta, perm=[0, 2, 1])
     moved = graph.node("MatMul", like(theta, points), turned)
-    return graph.node("Reshape", moved, whole([0, *lengths, axes]))
+    return graph.node("Reshape", moved, int64([0, *lengths, axes]))

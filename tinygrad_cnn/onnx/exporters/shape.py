@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import like, whole
+from tinygrad_cnn.onnx.exporters.values import int64, like
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 from tinygrad_cnn.ops.shape import axes_of
 
@@ -19,7 +19,7 @@ __all__ = ["to_the_end"]
 def _(graph: Graph, x: Reference, shape: int | Sequence[int] = (-1,)) -> Any:
     sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
     if 0 in sizes:  # which would stand for the size of x, and cannot stand beside −1
-        return graph.node("Reshape", x, whole(sizes), allowzero=1)
+        return graph.node("Reshape", x, int64(sizes), allowzero=1)
     return graph.reshaped(x, sizes)
 
 
@@ -45,9 +45,9 @@ def _(graph: Graph, x: Reference, shape: int | Sequence[int]) -> Any:
     repeated = [gone + k for k, n in enumerate(target) if n == 1 and x.shape[gone + k] != 1]
     y: Any = x
     if repeated:
-        y = graph.node("ReduceSum", y, whole(repeated), keepdims=1)
+        y = graph.node("ReduceSum", y, int64(repeated), keepdims=1)
     if gone:
-        return graph.node("ReduceSum", y, whole(range(gone)), keepdims=0)
+        return graph.node("ReduceSum", y, int64(range(gone)), keepdims=0)
     return y if repeated else graph.node("Identity", x)
 
 
@@ -58,7 +58,15 @@ def _(graph: Graph, x: Reference, axis: int | Sequence[int] | None = None) -> An
         return graph.node("Identity", x)
     steps = [-1] * len(axes)
     ends = [to_the_end(-1)] * len(axes)
-    return graph.node("Slice", x, whole(steps), whole(ends), whole(axes), whole(steps))
+    return graph.node("Slice", x, int64(steps), int64(ends), int64(axes), int64(steps))
+
+
+@exporter("size")
+def _(graph: Graph, size: Any, reciprocal: bool, like: Reference) -> Any:
+    """Return a number that `capture` found to be a size, or 1 divided by one."""
+    number = graph.node("Cast", graph.integers([size]), to=like.dtype)
+    number = graph.node("Reciprocal", number) if reciprocal else number
+    return graph.reshaped(number, like.shape)
 
 
 def to_the_end(step: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.onnx.exporters.values import cast, like, whole
+from tinygrad_cnn.onnx.exporters.values import cast, int64, like
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 from tinygrad_cnn.ops.reduction import Axis
 from tinygrad_cnn.ops.shape import axes_of
@@ -21,15 +21,15 @@ def _(graph: Graph, x: Reference, ord: float = 2, axis: Axis = None, keepdims: b
     if not axes:
         return sizes
     if operator is not None:
-        return graph.node(operator, sizes, whole(axes), keepdims=int(keepdims))
+        return graph.node(operator, sizes, int64(axes), keepdims=int(keepdims))
     # Divided by the largest, no power of an entry overflows.
-    largest = graph.node("ReduceMax", sizes, whole(axes), keepdims=1)
+    largest = graph.node("ReduceMax", sizes, int64(axes), keepdims=1)
     is_zero = graph.node("Equal", largest, like(x, 0))
     unit = graph.node("Where", is_zero, like(x, 1), largest)
     powers = graph.node("Pow", graph.node("Div", sizes, unit), like(x, ord))
-    total = graph.node("ReduceSum", powers, whole(axes), keepdims=1)
+    total = graph.node("ReduceSum", powers, int64(axes), keepdims=1)
     y = graph.node("Mul", unit, graph.node("Pow", total, like(x, 1 / ord)))
-    return y if keepdims else graph.node("Squeeze", y, whole(axes))
+    return y if keepdims else graph.node("Squeeze", y, int64(axes))
 
 
 @exporter("prod")
@@ -37,7 +37,7 @@ def _(graph: Graph, x: Reference, axis: Axis = None, keepdims: bool = False) -> 
     axes = axes_of("prod", x.array.shape, axis)
     if not axes:
         return graph.node("Identity", x)
-    return graph.node("ReduceProd", x, whole(axes), keepdims=int(keepdims))
+    return graph.node("ReduceProd", x, int64(axes), keepdims=int(keepdims))
 
 
 @exporter("count_nonzero")
@@ -48,19 +48,19 @@ def _(graph: Graph, x: Reference, axis: Axis = None, keepdims: bool = False) -> 
 @exporter("any")
 def _(graph: Graph, x: Reference, axis: Axis = None, keepdims: bool = False) -> Any:
     found = _count(graph, x, cast(graph, x, bool), axis, keepdims)
-    return graph.node("Greater", found, whole(0))
+    return graph.node("Greater", found, int64(0))
 
 
 @exporter("all")
 def _(graph: Graph, x: Reference, axis: Axis = None, keepdims: bool = False) -> Any:
     others = _count(graph, x, graph.node("Not", cast(graph, x, bool)), axis, keepdims)
-    return graph.node("Equal", others, whole(0))
+    return graph.node("Equal", others, int64(0))
 
 
 def _count(graph: Graph, x: Reference, mask: Any, axis: Axis, keepdims: bool) -> Any:
     axes = axes_of("count", x.array.shape, axis)
     ones = graph.node("Cast", mask, to=np.dtype(np.int64))
-    return graph.node("ReduceSum", ones, whole(axes), keepdims=int(keepdims)) if axes else ones
+    return graph.node("ReduceSum", ones, int64(axes), keepdims=int(keepdims)) if axes else ones
 
 
 def _place(op_type: str) -> Any:
@@ -68,11 +68,11 @@ def _place(op_type: str) -> Any:
         values: Any = x if x.dtype.kind == "f" else cast(graph, x, np.float64)
         if axis is not None:
             return graph.node(op_type, values, axis=int(axis), keepdims=int(keepdims))
-        vector = graph.node("Reshape", values, whole([-1]))
+        vector = graph.node("Reshape", values, int64([-1]))
         place = graph.node(op_type, vector, axis=0, keepdims=0)
         if not keepdims:
             return place
-        return graph.node("Reshape", place, whole([1] * x.array.ndim))
+        return graph.node("Reshape", place, int64([1] * x.array.ndim))
 
     return export
 

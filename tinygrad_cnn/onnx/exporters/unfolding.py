@@ -10,7 +10,7 @@ from tinygrad_cnn.engine.windows import Padding, Pair
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.exporters.convolution import window_attributes
 from tinygrad_cnn.onnx.exporters.shape import to_the_end
-from tinygrad_cnn.onnx.exporters.values import as_floats, both, like, on_batches, whole
+from tinygrad_cnn.onnx.exporters.values import as_floats, both, int64, like, on_batches
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -28,8 +28,8 @@ def _(
     at = window_attributes(x.shape, kernel, stride, padding, dilation)
     if "pads" not in at:
         raise OnnxError("padding='same' with a stride needs images of one size")
-    widths = whole([0, 0, *at["pads"][:2], 0, 0, *at["pads"][2:]])
-    steps, dilations = whole(at["strides"]), at["dilations"]
+    widths = int64([0, 0, *at["pads"][:2], 0, 0, *at["pads"][2:]])
+    steps, dilations = int64(at["strides"]), at["dilations"]
 
     def compute(images: Any) -> Any:
         padded = graph.node("Pad", images, widths, like(x, 0))
@@ -38,10 +38,10 @@ def _(
             starts = [i * d for i, d in zip(offsets, dilations, strict=True)]
             rests = [(k - 1 - i) * d for i, k, d in zip(offsets, kernel, dilations, strict=True)]
             ends = [-rest if rest else to_the_end(1) for rest in rests]
-            cell = graph.node("Slice", padded, whole(starts), whole(ends), whole([2, 3]), steps)
-            cells.append(graph.node("Unsqueeze", cell, whole([2])))
+            cell = graph.node("Slice", padded, int64(starts), int64(ends), int64([2, 3]), steps)
+            cells.append(graph.node("Unsqueeze", cell, int64([2])))
         columns = graph.node("Concat", *cells, axis=2)
-        return graph.node("Reshape", columns, whole([0, x.shape[-3] * len(cells), -1]))
+        return graph.node("Reshape", columns, int64([0, x.shape[-3] * len(cells), -1]))
 
     return on_batches(graph, x, 4, compute)
 
@@ -59,7 +59,7 @@ def _(
     kernel = both(kernel_size)
     size = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
     attributes = window_attributes(tuple(size), kernel, stride, padding, dilation)
-    shape = whole(attributes.pop("kernel_shape"))
+    shape = int64(attributes.pop("kernel_shape"))
 
     def compute(x: Any) -> Any:
         return graph.node("Col2Im", x, graph.integers(size), shape, **attributes)

@@ -17,10 +17,10 @@ __all__ = [
     "cast",
     "common",
     "in_int64",
+    "int64",
     "like",
     "on_batches",
     "one_to_one",
-    "whole",
 ]
 
 
@@ -29,7 +29,7 @@ def like(x: Reference, value: Any) -> NDArray[Any]:
     return np.asarray(value, x.dtype)
 
 
-def whole(values: Any) -> NDArray[Any]:
+def int64(values: Any) -> NDArray[Any]:
     """Return a constant of int64, as axes and sizes are."""
     return np.asarray(values, np.int64)
 
@@ -60,7 +60,7 @@ def both(option: Any) -> tuple[int, int]:
 
 def in_int64(graph: Graph, indices: Any) -> Any:
     """Return indices, computed or not, in the dtype that operators take."""
-    return cast(graph, indices, np.int64) if isinstance(indices, Reference) else whole(indices)
+    return cast(graph, indices, np.int64) if isinstance(indices, Reference) else int64(indices)
 
 
 def common(graph: Graph, a: Reference, b: Reference) -> tuple[Reference, Reference]:
@@ -81,5 +81,5 @@ def on_batches(graph: Graph, x: Reference, ndim: int, compute: Callable[[Any], A
     """Compute on `x` with `ndim` axes; without its first, a batch, it gets one for the while."""
     if x.array.ndim == ndim:
         return compute(x)
-    first = whole([0])
+    first = int64([0])
     return graph.node("Squeeze", compute(graph.node("Unsqueeze", x, first)), first)
