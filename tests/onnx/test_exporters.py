@@ -199,6 +199,11 @@ def test_options(function: Callable[..., Any]) -> None:
     assert_exported(function, [np.linspace(-4, 7, 24, dtype=np.float32).reshape(3, 8)])
 
 
+def test_celu_of_float64_is_made_of_other_operators() -> None:
+    file = tg.onnx.export(lambda x: tg.celu(x, 0.5), np.linspace(-3, 3, 8))  # checks itself
+    assert [node.op_type for node in file.graph.node] == ["Div", "Elu", "Mul"]
+
+
 def test_logarithms_and_exponentials_of_small_numbers_keep_their_digits() -> None:
     x = np.array([1e-30, -1e-20, 1e-9, -3e-8, 1e-7, 2e-4, -0.7])
     for function in (tg.log1p, tg.expm1):
@@ -245,8 +250,10 @@ def test_losses_of_classifiers(reduction: str, weight: Any) -> None:
 
 
 def test_angles_of_all_quadrants() -> None:
-    a, b = np.meshgrid(*[np.array([-2.0, 0.0, 0.5], np.float32)] * 2)
+    values = np.array([-np.inf, -2.0, 0.0, 0.5, 2.0, np.inf], np.float32)
+    a, b = np.meshgrid(values, values)
     assert_exported(tg.arctan2, [a, b])
+    assert_exported(tg.hypot, [a, b])
     assert_exported(tg.hypot, [a * np.float32(1e30), b * np.float32(1e30)])
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import int64, one_to_one
+from tinygrad_cnn.onnx.exporters.values import int64, like, one_to_one
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 exporter(ops.mish)(one_to_one("Mish"))
@@ -28,7 +30,10 @@ def _(graph: Graph, x: Reference, alpha: float = 1.0) -> Any:
 
 @exporter("celu")
 def _(graph: Graph, x: Reference, alpha: float = 1.0) -> Any:
-    return graph.node("Celu", x, alpha=float(alpha))
+    if x.dtype == np.float32:
+        return graph.node("Celu", x, alpha=float(alpha))
+    factor = like(x, alpha)  # Celu takes float32 only
+    return graph.node("Mul", graph.node("Elu", graph.node("Div", x, factor)), factor)
 
 
 exporter("selu")(one_to_one("Selu"))

@@ -21,8 +21,10 @@ exporter(ops.cosh)(one_to_one("Cosh"))
 def _(graph: Graph, a: Reference, b: Reference) -> Any:
     # The angle to the nearer half of the axis, which is mirrored where b < 0.
     zero, turn = like(a, 0), like(a, math.pi)
-    slope = graph.node("Atan", graph.node("Div", a, graph.node("Abs", b)))
-    right = graph.node("Where", graph.node("Equal", a, zero), zero, slope)  # 0 / 0 would be NaN
+    sizes = graph.node("Abs", a), graph.node("Abs", b)
+    is_diagonal = graph.node("Equal", *sizes)  # also 0 and 0, or ∞ and ∞, whose quotient is NaN
+    slope = graph.node("Where", is_diagonal, graph.node("Sign", a), graph.node("Div", a, sizes[1]))
+    right = graph.node("Atan", slope)
     half = graph.node("Where", graph.node("Less", a, zero), like(a, -math.pi), turn)
     left = graph.node("Sub", half, right)
     return graph.node("Where", graph.node("Less", b, zero), left, right)
@@ -31,9 +33,8 @@ def _(graph: Graph, a: Reference, b: Reference) -> Any:
 @exporter(ops.hypot)
 def _(graph: Graph, a: Reference, b: Reference) -> Any:
     # m·√(1 + (n/m)²) for the larger size m and the smaller one n, as squares may overflow
-    zero, one = like(a, 0), like(a, 1)
-    sizes = graph.node("Abs", a), graph.node("Abs", b)
+    one, sizes = like(a, 1), (graph.node("Abs", a), graph.node("Abs", b))
     m, n = graph.node("Max", *sizes), graph.node("Min", *sizes)
-    ratio = graph.node("Div", n, graph.node("Where", graph.node("Equal", m, zero), one, m))
+    ratio = graph.node("Where", graph.node("Equal", m, n), one, graph.node("Div", n, m))
     root = graph.node("Sqrt", graph.node("Add", graph.node("Mul", ratio, ratio), one))
     return graph.node("Mul", m, root)
