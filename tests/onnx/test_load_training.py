@@ -105,3 +105,62 @@ def test_a_head_is_fine_tuned_and_the_rest_stays() -> None:
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]
     np.testing.assert_array_equal(loaded.conv.weight.numpy(), before)
+
+
+# --- statistics that a file stores once ----------------------------------------------------------
+
+
+def normalizations(*inputs: str) -> Any:
+    """Return a loaded model of batch normalizations, one after another."""
+    names = sorted({name for each in inputs for name in each.split()})
+    arrays = {name: np.full(3, 0 if name in ("zero", "b1", "b2") else 1, "f4") for name in names}
+    ends = ["x", *(f"h{k}" for k in range(1, len(inputs))), "y"]
+    nodes = [
+        node("BatchNormalization", f"{ends[k]} {each}", ends[k + 1], name=f"/bn{k + 1}/Bn")
+        for k, each in enumerate(inputs)
+    ]
+    return tg.onnx.load(model(nodes, {"x": ["N", 3]}, ["y"], arrays))
+
+
+def test_layers_whose_equal_arrays_are_stored_once_have_statistics_of_their_own() -> None:
+    loaded = normalizations("one zero zero one", "one zero zero one")
+    assert [name for name, _ in loaded.named_parameters()] == ["one", "zero"]
+    statistics = ["bn1.running_mean", "bn1.running_var", "bn2.running_mean", "bn2.running_var"]
+    assert [name for name, _ in loaded.named_buffers()] == statistics
+    layers = [nn.BatchNorm1d(3), nn.BatchNorm1d(3)]
+    x = RNG.normal(3, 2, size=(8, 3)).astype("f4")
+    y = loaded.train()(x)
+    np.testing.assert_allclose(y.numpy(), layers[1](layers[0](x)), atol=1e-5)
+    for name, layer in zip(("bn1", "bn2"), layers, strict=True):
+        part = loaded.get_submodule(name)
+        np.testing.assert_allclose(part.running_mean.numpy(), layer.running_mean.numpy(), rtol=1e-4,
+                                   atol=1e-6)  # fmt: skip
+        np.testing.assert_allclose(part.running_var.numpy(), layer.running_var.numpy(), rtol=1e-5)
+    np.testing.assert_array_equal(loaded.one.numpy(), np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "buffers"),
+    [
+        (["w1 b1 m v", "w2 b2 m v"], ["m", "v", "bn2.running_mean", "bn2.running_var"]),
+        (["l.w b1 m v", "k.w k.b m v"], ["m", "v", "k.running_mean", "k.running_var"]),
+        (["w1 b1 m v", "w1 b1 m v"], ["m", "v"]),  # one layer, called twice
+        (["w1 b1 m one", "one b2 n v"], ["m", "n", "v", "bn1.running_var"]),
+        (["w1 b1 one one"], ["one", "bn1.running_var"]),
+    ],
+)
+def test_a_statistic_is_copied_where_it_has_another_use(
+    inputs: list[str], buffers: list[str]
+) -> None:
+    loaded = normalizations(*inputs)
+    assert {name for name, _ in loaded.named_buffers()} == set(buffers)
+    before = {name: array.copy() for name, array in loaded.state_dict().items()}
+    loaded.train()(RNG.normal(3, 2, size=(8, 3)).astype("f4"))
+    for name, array in loaded.state_dict().items():
+        assert np.array_equal(array, before[name]) == (name not in buffers)
+
+
+def test_copies_of_statistics_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad_cnn.onnx.folding.LIMIT", 47)
+    with pytest.raises(tg.onnx.OnnxError, match=r"Bn.*copies of running statistics exceed"):
+        normalizations("one zero zero one", "one zero zero one")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.onnx.calls import NodeCall
 from tinygrad_cnn.onnx.module import OnnxModule
-from tinygrad_cnn.onnx.part import OnnxPart, kind_of, path_of
+from tinygrad_cnn.onnx.part import OnnxPart, kind_of, place_of
 from tinygrad_cnn.onnx.reading import InputInfo
 from tinygrad_cnn.onnx.running import OnnxStep
 
@@ -108,13 +108,8 @@ def _is_whole(call: NodeCall, whole: set[str]) -> bool:
 
 def _path(call: NodeCall, names: set[str], number: int) -> str:
     """Return the name of the part for a call: that of its parameters, or in its own name."""
-    owners = {name.rpartition(".")[0] for name in call.inputs if name in names}
-    if len(owners) == 1 and (owner := owners.pop()):
-        return owner
-    name = call.modules or call.operator.name
-    if "/" in name or name not in call.outputs:  # a name, not that of a value instead
-        return path_of(name)
-    return f"{call.operator.op_type}_{number}"
+    owners = {name.rpartition(".")[0] for name in call.inputs if name in names} - {""}
+    return owners.pop() if len(owners) == 1 else place_of(call, number)
 
 
 def without_identities(

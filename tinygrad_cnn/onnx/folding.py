@@ -18,7 +18,7 @@ from tinygrad_cnn.onnx.calls import MOST_CALLS, Body, NodeCall
 from tinygrad_cnn.onnx.errors import OnnxError, named
 from tinygrad_cnn.onnx.growth import elements
 from tinygrad_cnn.onnx.operator import IMPORTERS, Operator, check_inputs, short
-from tinygrad_cnn.onnx.weights import SETTINGS, weights
+from tinygrad_cnn.onnx.weights import SETTINGS, own_statistics, weights
 
 __all__ = ["Folding"]
 
@@ -78,7 +78,7 @@ class Folding:
         """Fold the calls of `body`; return the reasons why some cannot be loaded."""
         refused: dict[str, list[str]] = {}
         defined = {*body.defines(), *body.arguments}
-        self._add(body)
+        body = self._add(body, defined)
         todo = deque(body.calls)
         shapes = _count(todo)
         with np.errstate(all="ignore"), no_grad():
@@ -159,9 +159,12 @@ class Folding:
         made = np.zeros(sample.shape, sample.dtype)
         return Tensor._of(made) if made.dtype.kind == "f" else made
 
-    def _add(self, body: Body) -> Body:
+    def _add(self, body: Body, defined: set[str]) -> Body:
         """Add the constants of a graph; return it with one name for those that are the same."""
         body = body.merged(self._names)
+        count = sum(array.nbytes for array in body.constants.values())
+        body = own_statistics(body, defined, LIMIT - self._spent)
+        self._spent += sum(array.nbytes for array in body.constants.values()) - count
         parameters, buffers = weights(body)
         self.parameters |= parameters
         self.buffers |= buffers
@@ -192,7 +195,7 @@ class Folding:
             here.add(new)
         body = body.renamed(names)
         defined.update(body.defines())
-        body = self._add(body)
+        body = self._add(body, defined)
         ends = [
             NodeCall(Operator("Identity", output, call.operator.opset), (inner,), (output,))
             for inner, output in zip(body.outputs, call.outputs, strict=False)

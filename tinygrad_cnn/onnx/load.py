@@ -98,7 +98,6 @@ def _loaded(proto: Any, folder: Path | None, shapes: Mapping[str, Any]) -> OnnxM
     if len(set(given)) < len(given) or "" in given:
         raise OnnxError(f"the inputs are named {', '.join(map(repr, given))}: each needs its own")
     with_shapes(inputs, shapes)
-    names = body.outputs
     calls = needed(in_order(body.calls, {*given, *body.constants}), body.outputs)
     names = list(body.outputs)
     body.calls = calls

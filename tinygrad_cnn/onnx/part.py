@@ -9,7 +9,7 @@ from typing import Any
 from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.nn.module import Module, _opened
 
-__all__ = ["OnnxPart", "path_of"]
+__all__ = ["OnnxPart", "kind_of", "path_of", "place_of"]
 
 _DEEPEST = 16  # of parts in parts; what is deeper has dots in its name
 
@@ -131,3 +131,11 @@ def path_of(name: str) -> str:
             path.pop()
         path.append(module)
     return ".".join(filter(None, ".".join(path).split(".")))
+
+
+def place_of(call: Any, number: int) -> str:
+    """Return the path of a `NodeCall` in its own name; with its number if it has none."""
+    name = call.modules or call.operator.name
+    if "/" in name or name not in call.outputs:  # a name, not that of a value instead
+        return path_of(name)
+    return f"{call.operator.op_type}_{number}"

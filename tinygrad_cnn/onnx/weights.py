@@ -7,14 +7,17 @@ limit or another setting stay constants; tables here say at which inputs of an o
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
 from tinygrad_cnn.onnx.calls import Body, NodeCall
+from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.part import place_of
 
-__all__ = ["SETTINGS", "weights"]
+__all__ = ["SETTINGS", "own_statistics", "weights"]
 
 _Arrays: TypeAlias = dict[str, NDArray[Any]]
 
@@ -48,8 +51,10 @@ _WEIGHTED: dict[str, Sequence[int]] = {
 }  # fmt: skip
 """The inputs that are weights, even of a single element."""
 
-_STATISTICS: dict[str, Sequence[int]] = {"BatchNormalization": [3, 4]}
-"""The inputs that follow the data in train mode: buffers."""
+_STATISTICS: dict[str, dict[int, str]] = {
+    "BatchNormalization": {3: "running_mean", 4: "running_var"}
+}
+"""The inputs that follow the data in train mode, with the names of copies: buffers."""
 
 _CONSTANT = re.compile(r"/constant[^/]*$", re.IGNORECASE)
 """The names that exporters give to constants, such as "/pool/Constant_output_0"."""
@@ -75,6 +80,74 @@ def weights(body: Body) -> tuple[_Arrays, _Arrays]:
     }
 
 
+def own_statistics(body: Body, taken: set[str], most: int) -> Body:
+    """Return the body with a copy of each running statistic that has another use, too.
+
+    Exporters store equal arrays once, such as the weight and the variance of a new layer; but in
+    train mode a layer changes its statistics in place. Calls with the same weights and statistics
+    are one layer, which keeps one, unless the array is used in other places as well.
+
+    Parameters
+    ----------
+    body : Body
+    taken : set of str
+        The names that are in use; those of copies are added.
+    most : int
+        The most bytes of all copies.
+
+    Raises
+    ------
+    OnnxError
+        If the copies have more.
+    """
+    uses = _uses(body)
+    copied = {name for name, kinds in uses.items() if len(kinds) > 1}
+    calls, constants = list(body.calls), dict(body.constants)
+    for number, call in enumerate(calls):
+        inputs = list(call.inputs)
+        for i, kind in _STATISTICS.get(call.operator.op_type, {}).items():
+            name = inputs[i] if i < len(inputs) else ""
+            kinds = uses.get(name, {})
+            if name not in copied or (
+                None not in kinds and next(iter(kinds)) == (i, call.inputs[1:])
+            ):
+                continue  # the first layer of several keeps the name
+            most -= constants[name].nbytes
+            if most < 0:
+                raise OnnxError(f"{call.operator}: copies of running statistics exceed the limit")
+            inputs[i] = _new_name(call, number, kind, copied, taken)
+            constants[inputs[i]] = constants[name].copy()
+        if inputs != list(call.inputs):
+            calls[number] = replace(call, inputs=tuple(inputs))
+    return replace(body, calls=calls, constants=constants)
+
+
+def _uses(body: Body) -> dict[str, dict[Any, None]]:
+    """Return how constants are used: as a statistic of a layer, or None for other ways."""
+    uses: dict[str, dict[Any, None]] = {}
+    for outer in body.calls:
+        for call in outer.nested():
+            statistics = _STATISTICS.get(call.operator.op_type, ())
+            for i, name in enumerate(call.inputs):
+                if name in body.constants:
+                    kind = (i, call.inputs[1:]) if i in statistics else None
+                    uses.setdefault(name, {})[kind] = None
+    return uses
+
+
+def _new_name(call: NodeCall, number: int, kind: str, copied: set[str], taken: set[str]) -> str:
+    """Return a name for a copy: beside the weights of the layer, or in the part of the call."""
+    owners = {name.rpartition(".")[0] for name in call.inputs[1:] if name not in copied}
+    owner = owners.pop() if len(owners) == 1 else ""
+    if not owner or f"{owner}.{kind}" in taken:
+        owner = place_of(call, number)
+    name = f"{owner}.{kind}"
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
 def _reached(body: Body) -> set[str]:
     """Return the names of the values that the gradient of an output can reach."""
     reached = set(body.outputs)
@@ -97,7 +170,7 @@ def _reach(calls: Sequence[NodeCall], reached: set[str]) -> None:
             _reach(inner.calls, reached)
 
 
-def _at(body: Body, table: dict[str, Sequence[int]]) -> dict[str, NodeCall]:
+def _at(body: Body, table: Mapping[str, Iterable[int]]) -> dict[str, NodeCall]:
     """Return the names at these inputs, also of calls in graphs, each with a call."""
     return {
         call.inputs[i]: call
