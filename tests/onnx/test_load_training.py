@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, numpy_helper
 from support.onnx_models import model, node
 
 import tinygrad_cnn as tg
@@ -164,3 +165,40 @@ def test_copies_of_statistics_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("tinygrad_cnn.onnx.folding.LIMIT", 47)
     with pytest.raises(tg.onnx.OnnxError, match=r"Bn.*copies of running statistics exceed"):
         normalizations("one zero zero one", "one zero zero one")
+
+
+# --- precision -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kinds", [[TensorProto.FLOAT], [TensorProto.FLOAT16, TensorProto.FLOAT]])
+def test_casts_follow_the_precision_of_the_model(kinds: list[int]) -> None:
+    names = ["x", *(f"h{k}" for k in range(len(kinds)))]
+    casts = [node("Cast", names[k], names[k + 1], to=kind) for k, kind in enumerate(kinds)]
+    nodes = [
+        *casts,
+        node("MatMul", f"{names[-1]} w", "z"),
+        node("Shape", "z", "size"),
+        node("Cast", "size", "sizes", to=TensorProto.FLOAT),
+        node("Mul", "z sizes", "y"),
+    ]
+    w = RNG.normal(size=(3, 2)).astype("f4")
+    loaded = tg.onnx.load(model(nodes, {"x": ["N", 3]}, ["y"], {"w": w})).double()
+    x = tg.Tensor(RNG.normal(size=(4, 3)), requires_grad=True)
+    y = loaded(x)
+    np.testing.assert_allclose(y.numpy(), x.numpy() @ w.astype("f8") * [4, 2], rtol=1e-14)
+    assert y.dtype == np.float64
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad, np.tile(w.astype("f8") @ [4, 2], (4, 1)), rtol=1e-14)
+    assert loaded.float()(x.numpy().astype("f4")).dtype == np.float32
+
+
+def test_constants_of_a_node_follow_the_precision_of_the_model() -> None:
+    one = numpy_helper.from_array(np.array([0.5], "f4"))
+    nodes = [node("Shape", "x", "size"), node("ConstantOfShape", "size", "half", value=one),
+             node("EyeLike", "x", "eye", dtype=TensorProto.FLOAT), node("Add", "half eye", "h"),
+             node("MatMul", "x h", "y")]  # fmt: skip
+    loaded = tg.onnx.load(model(nodes, {"x": ["N", "N"]}, ["y"]))
+    x = RNG.normal(size=(3, 3))
+    y = loaded.double()(x)
+    np.testing.assert_allclose(y.numpy(), x @ (np.eye(3) + 0.5), rtol=1e-14)
+    assert loaded.float()(x.astype("f4")).dtype == np.float32

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.recording import recording
@@ -103,6 +103,27 @@ class OnnxModule(OnnxPart):
             raise OnnxError(f"forward: {', '.join(missing)} missing, expected {expected}")
         sizes: dict[str, int] = {}
         return {each.name: each.value(given[each.name], sizes) for each in self.inputs}
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Convert all floating parameters, their gradients and buffers; return the module.
+
+        The floating types that the file states in its nodes, such as those of Cast, follow.
+
+        Parameters
+        ----------
+        dtype : dtype_like
+            float32 or float64.
+
+        Raises
+        ------
+        TypeError
+            If `dtype` is neither.
+        """
+        super().astype(dtype)
+        for step in self._steps:
+            evaluated, trained = step.operators
+            step.operators = evaluated.astype(dtype), trained.astype(dtype)
+        return self
 
     def extra_repr(self) -> str:
         """Return the steps, as a program."""

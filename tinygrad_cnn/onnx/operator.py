@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
 
 from tinygrad_cnn.onnx.errors import OnnxError
 
@@ -15,6 +18,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 __all__ = ["IMPORTERS", "Operator", "check_inputs", "importer", "short"]
 
 _SHOWN = 120  # characters of a name in a message
+
+FLOAT, DOUBLE = 1, 11
+FLOATS = (FLOAT, 10, DOUBLE, 16)
+"""The floating types of a file: also FLOAT16 and BFLOAT16, which become float32."""
+
+_TYPES = ("to", "dtype", "output_datatype")  # attributes that state the type of a result
 
 IMPORTERS: dict[str, Callable[..., Any]] = {}
 """How each operator is computed, by its name: see `importer`."""
@@ -52,6 +61,21 @@ class Operator:
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute."""
         return self.attributes.get(name, default)
+
+    def astype(self, dtype: DTypeLike) -> Operator:
+        """Return the operator with another type where it states a floating one."""
+        wanted = np.dtype(dtype)
+        changed: dict[str, Any] = {
+            name: DOUBLE if wanted.itemsize == 8 else FLOAT
+            for name in _TYPES
+            if self.attributes.get(name) in FLOATS
+        }
+        changed |= {
+            name: value.astype(wanted)
+            for name, value in self.attributes.items()
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        }
+        return replace(self, attributes=self.attributes | changed) if changed else self
 
     def __str__(self) -> str:
         op_type = short(self.op_type)[1:-1]

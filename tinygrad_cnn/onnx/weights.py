@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.onnx.calls import Body, NodeCall
 from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.operator import FLOATS
 from tinygrad_cnn.onnx.part import place_of
 
 __all__ = ["SETTINGS", "own_statistics", "weights"]
@@ -58,8 +59,6 @@ _STATISTICS: dict[str, dict[int, str]] = {
 
 _CONSTANT = re.compile(r"/constant[^/]*$", re.IGNORECASE)
 """The names that exporters give to constants, such as "/pool/Constant_output_0"."""
-
-_FLOATS = (1, 10, 11, 16)  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
 def weights(body: Body) -> tuple[_Arrays, _Arrays]:
@@ -161,7 +160,7 @@ def _reach(calls: Sequence[NodeCall], reached: set[str]) -> None:
         op_type = call.operator.op_type
         if op_type in _STEPS or reached.isdisjoint(call.outputs):
             continue
-        if op_type == "Cast" and call.operator.get("to") not in _FLOATS:
+        if op_type == "Cast" and call.operator.get("to") not in FLOATS:
             continue
         settings = SETTINGS.get(op_type, ())
         reached.update(name for i, name in enumerate(call.inputs) if i not in settings)
