@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
@@ -163,3 +165,11 @@ def test_dir_shows_the_public_names_and_nothing_else(name: str) -> None:
     module = import_module(name)
     assert dir(module) == sorted(module.__all__)
     assert all(hasattr(module, name) for name in dir(module))
+
+
+def test_doctests_that_run_first_do_not_import_a_module_twice() -> None:
+    test = "tests/onnx/test_export_checks.py::test_results_in_nested_dicts_have_distinct_names"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+               "tinygrad_cnn/onnx/graph.py", test]  # fmt: skip
+    ran = subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout
