@@ -97,6 +97,7 @@ CALLS: dict[Any, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     np.clip: (lambda a: np.clip(a, -1.0, 1.0) + np.clip(a, a_min=0.3, a_max=None), (A,)),
     np.pad: (lambda a: np.pad(a, 1, constant_values=2.0), (A,)),
     np.copy: (lambda a: np.copy(a), (A,)),
+    np.full_like: (lambda a: a * np.full_like(a, 2.0), (A,)),
 }  # fmt: skip
 POSITIVE = {np.log, np.log1p, np.log2, np.log10, np.sqrt}
 ELEMENTWISE = [ufunc for ufunc in UFUNCS if ufunc not in CALLS]

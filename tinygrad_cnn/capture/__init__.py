@@ -18,7 +18,7 @@ from tinygrad_cnn.capture.program import (
     Size,
     parts,
 )
-from tinygrad_cnn.capture.tracing import captured
+from tinygrad_cnn.capture.tracing import captured, flat
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Size",
     "captured",
     "compared",
+    "flat",
     "folded",
     "parts",
 ]

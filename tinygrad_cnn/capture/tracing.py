@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Container, Iterator, Mapping
-from functools import cache
-from pathlib import Path
-from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 from weakref import finalize
 
 import numpy as np
@@ -23,7 +18,7 @@ from tinygrad_cnn.capture.program import (
     Program,
     parts,
 )
-from tinygrad_cnn.core.numpy_dispatch import WITHOUT_GRADIENT
+from tinygrad_cnn.capture.reading_refused import running_line, traced
 from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
 from tinygrad_cnn.core.op import OPTIONAL
 from tinygrad_cnn.core.recording import no_grad, recording
@@ -31,14 +26,7 @@ from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.ops.arithmetic import astype
 
-__all__ = ["captured"]
-
-OF_SHAPES = {
-    np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
-    np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj,
-}  # fmt: skip
-"""Functions of NumPy that read no values."""
-PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+__all__ = ["captured", "flat"]
 
 
 def captured(
@@ -50,14 +38,16 @@ def captured(
     """Run ``function(*inputs)`` under `no_grad` and return its calls.
 
     A function that reads the value of a Tensor (``item``, ``bool``, ``data``, ``numpy``) is
-    refused, as the list of calls would not contain what it did with it. Whether constants are the
-    same for other inputs, a single run cannot say: see `compared`. The program has the values of
-    its inputs, constants and outputs; of what else an input influences, only shape and dtype.
+    refused, as the list of calls would not contain what it did with it. So that this holds for
+    indices and masks as well, functions such as `argmax` return Tensors during the run. Whether
+    constants are the same for other inputs, a single run cannot say: see `compared`. The program
+    has the values of its inputs, constants and outputs; of what else an input influences, only
+    shape and dtype.
 
     Parameters
     ----------
     function : callable
-        Returns a Tensor, or a list, tuple or dict of Tensors.
+        Returns a Tensor, or a list, tuple or dict of Tensors. None among them is left out.
     inputs : mapping of str to Tensor or ndarray
     names : mapping of int to str, optional
         The names of the arrays that are parameters or buffers, by ``id`` of the array.
@@ -79,13 +69,13 @@ def captured(
     watch = _Watch(names or {}, unsplit)
     given = []
     for name, value in inputs.items():
-        kind = _traced(value._tensor if isinstance(value, Variable) else Tensor)  # type: ignore[arg-type]
+        kind = traced(value._tensor if isinstance(value, Variable) else Tensor)  # type: ignore[arg-type]
         array = np.array(array_of(value))
         watch.program.inputs.append(watch.leaf(array, "input", name))
         given.append(kind._of(array))
     with no_grad(), observe(watch):
         result = function(*given)
-    for name, value in _flat(result):
+    for name, value in flat(result):
         watch.program.outputs.append(watch.output(value))
         watch.program.names.append(name)
     if not watch.program.outputs:
@@ -104,7 +94,6 @@ class _Watch(Observer):
         self._known: dict[int, Operand] = {}  # by id of the array, while that lives
         self._constants: list[NDArray[Any]] = []  # kept alive
         self._varying: set[Operand] = set()  # the values that depend on an input
-        self._latest: Operand | None = None
 
     def leaf(
         self, array: NDArray[Any], kind: Literal["input", "parameter", "constant"], name: str = ""
@@ -158,6 +147,12 @@ class _Watch(Observer):
                 arguments[name] = self.converted(given, value)
             elif isinstance(value, tuple):  # an index of several parts
                 arguments[name] = self.option(given, value)
+        for part in parts(arguments.get("index"), Operand):
+            if part.dtype.kind == "b" and part in self._varying:
+                raise CaptureError(
+                    f"{op.name}: the index is a mask that depends on the input, and so does the "
+                    "shape of the result; compute with all values and tg.where"
+                )
         y = event.output
         given = [v for value in event.arguments.values() for v in parts(value, np.ndarray)]
         widest = max((v.dtype for v in given if v.dtype.kind == "f"), default=y.dtype)
@@ -187,12 +182,41 @@ class _Watch(Observer):
         }
         self._add(Instruction(output._array, ufunc, arguments, recording.get().scope))
 
-    def result_class(self, kind: type[Tensor]) -> type[Tensor]:
-        return _traced(kind) if self._latest in self._varying else kind  # type: ignore[arg-type]
+    def copied(self, source: NDArray[Any], array: NDArray[Any]) -> None:
+        if id(source) in self._known:
+            value = self._known[id(source)]
+            arguments = {"x": value, "dtype": array.dtype}
+            self._add(Instruction(array, astype, arguments, recording.get().scope))
 
-    def composed(self, name: str, arguments: dict[str, Any], result: Any) -> None:
-        if name not in self.unsplit:
-            return
+    def result_class(self, kind: type[Tensor], array: NDArray[Any]) -> type[Tensor]:
+        return traced(kind) if self._known.get(id(array)) in self._varying else kind  # type: ignore[arg-type]
+
+    def composed(self, name: str, arguments: dict[str, Any], result: Any) -> Any:
+        several = isinstance(result, list | tuple)
+        values = list(result) if several else [result]
+        of_tensors = next(parts([*arguments.values()], Variable), None) is not None
+        known = all(self._is_value(array_of(value)) for value in values)
+        if name in self.unsplit or (of_tensors and not known):
+            self._whole(name, arguments, result)
+        if not of_tensors:
+            return None
+        made = [self._shown(value, arguments) for value in values]
+        return type(result)(made) if several else made[0]
+
+    def _shown(self, value: Any, arguments: dict[str, Any]) -> Any:
+        """Return a result that depends on an input as a Tensor whose values cannot be read."""
+        array = array_of(value)
+        if self._known.get(id(array)) not in self._varying:
+            return value
+        kind = Tensor
+        for tensor in (value, *arguments.values()):
+            if isinstance(tensor, Variable) and issubclass(tensor._tensor, kind):
+                kind = tensor._tensor
+        made = traced(kind)
+        return value if isinstance(value, made) else made._of(array)
+
+    def _whole(self, name: str, arguments: dict[str, Any], result: Any) -> None:
+        """Add one call for a function made of ops, in place of the calls of these ops."""
         dtypes = [v.dtype for v in arguments.values() if isinstance(v, Variable)]
         dtype = next((dtype for dtype in dtypes if dtype.kind == "f"), None)
         found = {key: self._passed(value, dtype) for key, value in arguments.items()}
@@ -235,7 +259,7 @@ class _Watch(Observer):
 
     def _add(self, call: Instruction) -> Instruction:
         self.program.calls.append(call)
-        self._latest, call.line = call, _line()
+        call.line = running_line()
         varies = not self._varying.isdisjoint(call.operands())
         for value in (call, *call.results):
             self._known[id(value.array)] = value
@@ -253,67 +277,16 @@ class _Watch(Observer):
             value.array = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
-def _flat(result: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Yield the Tensors of a result with the keys that lead to them; "" without one of a dict."""
+def flat(result: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield the Tensors of a result with the keys that lead to them; "" without one of a dict.
+
+    None is left out.
+    """
     if isinstance(result, Mapping):
         for key, value in result.items():
-            yield from _flat(value, (*keys, str(key)))
+            yield from flat(value, (*keys, str(key)))
     elif isinstance(result, list | tuple):
         for i, value in enumerate(result):
-            yield from _flat(value, (*keys, i))
-    else:
+            yield from flat(value, (*keys, i))
+    elif result is not None:
         yield ".".join(map(str, keys)) if any(isinstance(k, str) for k in keys) else "", result
-
-
-# --- Tensors whose values cannot be read ---------------------------------------------------------
-
-
-@cache
-def _traced(kind: type[Tensor]) -> type[Tensor]:
-    """Return the class of Tensors whose values cannot be read."""
-    if kind.__name__.startswith("Traced"):
-        return kind
-
-    def refuse(what: str) -> Callable[..., Any]:
-        def refused(self: Tensor, *args: Any, **kwargs: Any) -> NoReturn:
-            scope = recording.get().scope
-            where = [f"in module {scope}"] * bool(scope) + [_line()]
-            raise CaptureError(
-                f"{what} reads a value that depends on the input, so the calls that follow may "
-                "differ from input to input; compute it with ops, such as tg.where "
-                f"({', '.join(filter(None, where))})"
-            )
-
-        return refused
-
-    readers = {
-        "item": ".item()", "tolist": ".tolist()", "numpy": ".numpy()", "__bool__": "bool()",
-        "__float__": "float()", "__int__": "int()", "__index__": "its use as an index",
-        "__array__": "a function of NumPy", "__contains__": "in", "__format__": "a format",
-    }  # fmt: skip
-    members: dict[str, Any] = {name: refuse(what) for name, what in readers.items()}
-    returns_tensor = kind is not Tensor  # in `compat.torch`
-    members["data"] = property(lambda self: self) if returns_tensor else property(refuse(".data"))
-    members["detach"] = lambda self: self
-    members["is_leaf"] = property(lambda self: False)  # in-place operators return a new Tensor
-    members["__slots__"] = ()
-
-    def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function in WITHOUT_GRADIENT and function not in OF_SHAPES:
-            refuse(f"np.{function.__name__}")(self)
-        return kind.__array_function__(self, function, types, args, kwargs)
-
-    members["__array_function__"] = array_function
-    made: type[Tensor] = type(f"Traced{kind.__name__}", (kind,), members)
-    made._tensor = made
-    return made
-
-
-def _line() -> str:
-    """Return the file and line of the function that are running, "" within this package."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_code is not captured.__code__:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
-        frame = frame.f_back
-    return ""

@@ -50,7 +50,7 @@ def composition(*, formula: str, differentiable: bool = True) -> Callable[[F], F
             if recording.get().observers:
                 bound = signature.bind(*args, **kwargs)
                 bound.apply_defaults()
-                announce(function.__name__, bound.arguments, result)
+                return announce(function.__name__, bound.arguments, result)
             return result
 
         COMPOSITIONS[function.__name__] = Composition(call, formula, differentiable)

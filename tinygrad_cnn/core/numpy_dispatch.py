@@ -74,11 +74,16 @@ DISCRETE = {
 COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal}
 """Compare complex values by their real parts, so that a complex step takes the same branch."""
 
+OF_SHAPES = {
+    np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.result_type,
+    np.can_cast, np.iscomplexobj, np.isrealobj,
+}  # fmt: skip
+"""The functions that read no values."""
+
 WITHOUT_GRADIENT = {
-    np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
-    np.argmax, np.argmin, np.argsort, np.any, np.all, np.count_nonzero, np.nonzero, np.array_equal,
-    np.allclose, np.isclose, np.shares_memory, np.may_share_memory, np.result_type, np.can_cast,
-    np.iscomplexobj, np.isrealobj, np.array_repr, np.array_str, np.array2string,
+    np.argmax, np.argmin, np.argsort, np.any, np.all, np.count_nonzero, np.nonzero,
+    np.array_equal, np.allclose, np.isclose, np.shares_memory, np.may_share_memory, np.array_repr,
+    np.array_str, np.array2string,
 }  # fmt: skip
 """The functions whose results have no derivative: they get the values."""
 
@@ -120,7 +125,7 @@ def discrete(ufunc: np.ufunc, *inputs: Any) -> Any:
     arrays = [array_of(value) for value in inputs]
     if ufunc in COMPARISONS:
         arrays = [np.real(array) for array in arrays]
-    kind = Variable._tensor
+    kind: type[Any] = Variable._tensor
     for value in inputs:
         if isinstance(value, Variable) and issubclass(value._tensor, kind):
             kind = value._tensor
@@ -128,7 +133,7 @@ def discrete(ufunc: np.ufunc, *inputs: Any) -> Any:
         result = kind._of(np.asarray(ufunc(*arrays)))
         for observer in recording.get().observers:
             observer.discrete(ufunc, inputs, result)
-            kind = observer.result_class(kind)
+            kind = observer.result_class(kind, result._array)
         return result if kind is type(result) else kind._of(result._array)
     except ValueError:
         raise ValueError(_refused(ufunc, arrays, "shapes that broadcast")) from None
@@ -162,14 +167,18 @@ def call_function(function: Any, args: tuple[Any, ...], options: Mapping[str, An
         raise TypeError(
             f"{name}: a Tensor is read-only here; write to its data, as in {name}(p.data, ...)"
         )
-    return _of_values(function, "" if function in WITHOUT_GRADIENT else name, args, options)
+    if function in OF_SHAPES:
+        return function(*map(array_of, args), **{k: array_of(v) for k, v in options.items()})
+    return _of_values(function, name, function not in WITHOUT_GRADIENT, args, options)
 
 
-def _of_values(function: Any, shown: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
-    """Return a function of the values of Tensors; raise if `shown` would drop a gradient."""
+def _of_values(
+    function: Any, shown: str, drops: bool, args: tuple[Any, ...], options: Mapping[str, Any]
+) -> Any:
+    """Return a function of the values of Tensors; raise if it would drop a gradient."""
     return function(
-        *(_values(shown, value) for value in args),
-        **{key: _values(shown, value) for key, value in options.items()},
+        *(_values(shown, value, drops) for value in args),
+        **{key: _values(shown, value, drops) for key, value in options.items()},
     )
 
 
@@ -178,16 +187,16 @@ def _shown(function: Any) -> str:
     return f"{function.__module__}.{function.__name__}".replace("numpy.", "np.", 1)
 
 
-def _values(shown: str, value: Any) -> Any:
+def _values(shown: str, value: Any, drops: bool = True) -> Any:
     """Return `value` with Tensors unwrapped; raise if `shown` would drop a gradient."""
-    if shown and holds_gradient(value):
+    if drops and holds_gradient(value):
         raise TypeError(
             f"{shown} would drop the graph of a Tensor that requires a gradient: no op of "
             "tinygrad_cnn computes it; call other functions, or pass numpy() for the values"
         )
     if isinstance(value, list | tuple):
-        return type(value)([_values(shown, part) for part in value])
-    return read_only(value._array) if isinstance(value, Variable) else value
+        return type(value)([_values(shown, part, drops) for part in value])
+    return read_only(value._read(shown)) if isinstance(value, Variable) else value
 
 
 # --- the table of functions ----------------------------------------------------------------------
@@ -218,6 +227,7 @@ def _pairs() -> Iterator[tuple[Any, Callable[..., Any]]]:
     yield np.clip, _translated(np.clip, ops.clip, a_min="low", a_max="high", min="low", max="high")
     yield np.einsum, lambda *operands, optimize=False: ops.einsum(*operands)
     yield np.pad, _padded
+    yield np.full_like, lambda a, *fill, **options: np.full_like(array_of(a), *fill, **options)
     yield np.copy, lambda a: ops.mul(a, 1) if a.dtype.kind in "fc" else a.detach()
     yield np.vstack, lambda tup: ops.concatenate([_with_axes(a, 2) for a in tup], 0)
     yield np.hstack, lambda tup: ops.concatenate([_with_axes(a, 1) for a in tup], _hstack_axis(tup))
@@ -281,7 +291,7 @@ def _translated(function: Any, op: Callable[..., Any], **renamed: str) -> Callab
                 None, parameters[name].default,
             ):  # fmt: skip
                 if not holds_gradient([*args, *options.values()]):
-                    return _of_values(function, "", args, options)
+                    return _of_values(function, _shown(function), False, args, options)
                 shown = "..." if isinstance(value, np.ndarray | Variable) else repr(value)
                 raise TypeError(f"{_shown(function)}: {name}={shown} is not supported for a Tensor")
         return op(**given)

@@ -101,14 +101,18 @@ class Observer:
     def discrete(self, ufunc: np.ufunc, inputs: tuple[Any, ...], output: Variable) -> None:
         """Handle one comparison or logical operation of Tensors, which has no derivative."""
 
-    def result_class(self, kind: type[Any]) -> type[Any]:
-        """Return the class of the Tensor that the call just reported returns; `kind` by default."""
+    def copied(self, source: NDArray[Any], array: NDArray[Any]) -> None:
+        """Handle a Tensor that is made of another one's values, converted or not: ``Tensor(x)``."""
+
+    def result_class(self, kind: type[Any], array: NDArray[Any]) -> type[Any]:
+        """Return the class of a Tensor of `array`, a result; `kind` by default."""
         return kind
 
-    def composed(self, name: str, arguments: dict[str, Any], result: Any) -> None:
+    def composed(self, name: str, arguments: dict[str, Any], result: Any) -> Any:
         """Handle one call of a function that is made of ops, after the calls of these ops.
 
-        Arguments and result are as they were passed: Tensors, arrays, and other values.
+        Arguments and result are as they were passed: Tensors, arrays, and other values. What it
+        returns, unless None, is what the call returns.
         """
 
     def backward(self, event: BackwardEvent) -> None:
@@ -124,10 +128,27 @@ class Observer:
         """Handle the end of a sweep: each leaf's ``.grad``, or else what `grad` returns for it."""
 
 
-def announce(name: str, arguments: dict[str, Any], result: Any) -> None:
-    """Report a call of a function that is made of ops to the observers (`Observer.composed`)."""
+def announce(name: str, arguments: dict[str, Any], result: Any) -> Any:
+    """Report a call of a function that is made of ops to the observers (`Observer.composed`).
+
+    Return the result, or what an observer returns in its place.
+    """
     for observer in recording.get().observers:
-        observer.composed(name, arguments, result)
+        replaced = observer.composed(name, arguments, result)
+        result = result if replaced is None else replaced
+    return result
+
+
+def observed_class(kind: type[Any], array: NDArray[Any]) -> type[Any]:
+    """Return the class of a Tensor of `array` (`Observer.result_class`)."""
+    for observer in recording.get().observers:
+        kind = observer.result_class(kind, array)
+    return kind
+
+
+def is_functional() -> bool:
+    """Return whether an observer asks for new memory in place of changes."""
+    return any(observer.functional for observer in recording.get().observers)
 
 
 def observe(observer: Observer) -> changed[Recording]:

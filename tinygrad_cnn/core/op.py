@@ -102,7 +102,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         if state.observers:
             self._notify(state, given, operands, arrays, y, node, started)
             for observer in state.observers:
-                kind = observer.result_class(kind)
+                kind = observer.result_class(kind, y)
         result = kind._of(y, node, origin)
         if not state.on:
             result._unrecorded = any(

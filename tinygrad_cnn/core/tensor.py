@@ -26,6 +26,7 @@ from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.hooks import GradientHooks, HookHandle
 from tinygrad_cnn.core.leaf_array import LeafArray
 from tinygrad_cnn.core.numpy_dispatch import call_function, call_ufunc, discrete, floor_divide, mod
+from tinygrad_cnn.core.observer import is_functional, observed_class
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.promotion import cut_off
 from tinygrad_cnn.core.recording import float_dtype, recording
@@ -70,7 +71,7 @@ def _in_place(op: Op[..., Any]) -> _Operator:
                 "under no_grad(), or through its data, as in p.data -= rate * p.grad"
             )
         result: Tensor = op(self, other)
-        if recorded or not leaf:
+        if recorded or not leaf or is_functional():
             return result
         self.data = result._array
         return self
@@ -160,6 +161,10 @@ class Tensor(Variable):
         self.name = name
         self._changed = 0
         self._hooks = None
+        if isinstance(data, Variable):
+            for observer in recording.get().observers:
+                observer.copied(data._array, array)
+            self.__class__ = observed_class(type(self), array)
 
     @classmethod
     def _of(
@@ -281,7 +286,8 @@ class Tensor(Variable):
                 "index_put(x, index, values) returns a new Tensor; write to a leaf under "
                 "no_grad(), or through its data, as in p.data[0] = 1"
             )
-        self.data[plain_index(index)] = np.asarray(array_of(value))
+        given = value._read("item assignment") if isinstance(value, Variable) else value
+        self.data[plain_index(index)] = np.asarray(given)
 
     def __getstate__(self) -> tuple[Any, dict[str, Any]]:
         """Return the state for copy and pickle: private memory, no graph and no hooks."""

@@ -96,6 +96,10 @@ class Variable:
         """The leaf that owns the memory; None if a result owns it."""
         return self if self.is_leaf else self._origin
 
+    def _read(self, what: str) -> NDArray[Any]:
+        """Return the array to `what`, a function that reads its values; a capture refuses."""
+        return self._array
+
     def _mark_changed(self) -> None:
         """Record an in-place change of `_array`."""
         self._changed = next(calls)

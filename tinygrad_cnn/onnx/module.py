@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.observer import observed_class
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.core.variable import Variable
@@ -158,6 +159,9 @@ def _output(value: Any, held: set[int]) -> Any:
         if isinstance(value, Parameter):  # a copy that gradients go through
             return ops.astype(value, value.dtype)
         return Tensor(value._array.copy())
+    kind = observed_class(Tensor, value)
+    if kind is not Tensor:  # it depends on an input of a capture
+        return kind._of(value)
     if id(value) in held or value.base is not None:  # of a constant, perhaps
         value = value.copy()
     return Tensor._of(value) if value.dtype.kind == "f" else value

@@ -219,4 +219,6 @@ def _named(call: PartCall, kind: str, changed: Any) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     """Return a result as a Tensor or an array; NumPy computes numbers of arrays without axes."""
-    return value if isinstance(value, Variable | np.ndarray) else np.asarray(value)
+    if isinstance(value, Variable):  # of integers only during a capture
+        return value if value.dtype.kind in "fc" else value._array
+    return value if isinstance(value, np.ndarray) else np.asarray(value)

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from tinygrad_cnn.compat.torch.devices import check_device
 from tinygrad_cnn.compat.torch.table import of_dtype, sizes_of
-from tinygrad_cnn.compat.torch.tensor import Tensor
+from tinygrad_cnn.compat.torch.tensor import Tensor, values_of
 from tinygrad_cnn.core.random import default_generator
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Variable, array_of
@@ -48,6 +48,8 @@ def tensor(
 ) -> Tensor:
     """Return a Tensor with a copy of `data`: integers stay integers, floats are `float32`."""
     check_device(device)
+    if isinstance(data, Variable):
+        return Tensor(data, requires_grad=requires_grad, dtype=dtype)
     array = np.array(_values(data))
     if dtype is None and array.dtype == np.float64 and not _has_dtype(data):
         dtype = float_dtype.get()
@@ -76,7 +78,7 @@ def from_numpy(array: Any) -> Tensor:
 def _values(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [_values(part) for part in data]
-    return array_of(data)
+    return values_of(data)
 
 
 def _has_dtype(data: Any) -> bool:
@@ -140,7 +142,7 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """Return `fill_value` in a shape."""
-    value = array_of(fill_value)
+    value = values_of(fill_value)
     if dtype is None and np.asarray(value).dtype.kind in "biu":
         dtype = np.asarray(value).dtype
     shape = size if isinstance(size, tuple | list) else (size,)
@@ -163,7 +165,7 @@ def arange(
 ) -> Tensor:
     """Return start, start + step, ... below `end`; ``arange(end)`` starts at 0."""
     first, last = (0, start) if end is None else (start, end)
-    numbers = [array_of(v) for v in (first, last, step)]
+    numbers = [values_of(v) for v in (first, last, step)]
     whole = builtins.all(np.asarray(v).dtype.kind in "iu" for v in numbers)
     chosen = np.dtype("i8") if dtype is None and whole else dtype
     return _made(np.arange(*numbers), chosen, device, requires_grad)

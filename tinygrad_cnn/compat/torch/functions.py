@@ -11,7 +11,8 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.compat.torch.table import sizes_of
-from tinygrad_cnn.compat.torch.tensor import Tensor, wrapped
+from tinygrad_cnn.compat.torch.tensor import Tensor, values_of, wrapped
+from tinygrad_cnn.core.numpy_dispatch import discrete
 from tinygrad_cnn.core.observer import announce
 from tinygrad_cnn.core.variable import array_of
 
@@ -48,16 +49,18 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
         raise ValueError(
             f"div: rounding_mode is {rounding_mode!r}, expected None, 'floor' or 'trunc'"
         )
-    array = getattr(np, rounding_mode)(array_of(quotient))
+    quotient = wrapped(quotient).detach()
+    down = ops.floor(quotient if rounding_mode == "floor" else ops.abs(quotient))
+    rounded = down if rounding_mode == "floor" else ops.sign(quotient) * down
     whole = all(np.asarray(array_of(v)).dtype.kind in "iu" for v in (input, other))
-    return Tensor._of(array.astype(np.int64) if whole else array)
+    return ops.astype(rounded, np.int64) if whole else rounded
 
 
 def pow(input: Any, exponent: Any) -> Any:
     """Return ``input ** exponent``; powers of integers are integers."""
     arrays = [np.asarray(array_of(value)) for value in (input, exponent)]
     if all(array.dtype.kind in "iu" for array in arrays):
-        return Tensor._of(np.asarray(np.power(*arrays)))
+        return wrapped(discrete(np.power, input, exponent))
     return wrapped(ops.pow(input, exponent))
 
 
@@ -228,8 +231,9 @@ def along(input: Any, dim: int, index: Any) -> ValuesAndIndices:
     values = wrapped(ops.getitem(input, _grid(index, dim)))
     others = np.delete(input.shape, dim), np.delete(index.shape, dim)
     if np.array_equal(*others):  # else a length of 1 is the first entry here, and repeated there
-        announce("take_along_axis", {"x": input, "indices": index, "axis": dim}, values)
-    return ValuesAndIndices(values, Tensor._of(index))
+        arguments = {"x": input, "indices": index, "axis": dim}
+        values = announce("take_along_axis", arguments, values)
+    return ValuesAndIndices(values, wrapped(index))
 
 
 def _grid(index: Any, dim: int) -> tuple[Any, ...]:
@@ -253,7 +257,7 @@ def sort(
 
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """Return the indices that sort along `dim`."""
-    return Tensor._of(ops.argsort(input, dim, descending))
+    return wrapped(ops.argsort(input, dim, descending))
 
 
 def topk(
@@ -262,8 +266,7 @@ def topk(
     """Return the k largest values along `dim`, and their indices."""
     if k > input.shape[dim]:
         raise RuntimeError(f"topk: k is {k}, but axis {dim} has {input.shape[dim]} values")
-    values, indices = ops.topk(input, k, dim, largest)
-    return ValuesAndIndices(wrapped(values), Tensor._of(indices))
+    return ValuesAndIndices(*map(wrapped, ops.topk(input, k, dim, largest)))
 
 
 def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Any:
@@ -273,8 +276,8 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
     source = src if np.ndim(array_of(src)) == 0 else src[tuple(map(slice, index.shape))]
     result = wrapped(ops.astype(input, input.dtype))
     result[_grid(index, dim)] = source
-    announce("scatter", {"x": input, "indices": index, "values": source, "axis": dim}, result)
-    return result
+    arguments = {"x": input, "indices": index, "values": source, "axis": dim}
+    return announce("scatter", arguments, result)
 
 
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
@@ -285,7 +288,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) 
 
 def nonzero(input: Any, as_tuple: bool = False) -> Any:
     """Return the indices of nonzero values: a row for each, or with `as_tuple` an axis each."""
-    places = np.nonzero(array_of(input))
+    places = np.nonzero(values_of(input))
     return wrapped(tuple(places)) if as_tuple else Tensor._of(np.stack(places, axis=1))
 
 
@@ -294,7 +297,7 @@ def unique(
 ) -> Any:
     """Return the distinct values."""
     options: Any = {"return_inverse": return_inverse, "return_counts": return_counts}
-    return wrapped(np.unique(array_of(input), **options))
+    return wrapped(np.unique(values_of(input), **options))
 
 
 # --- parts ---------------------------------------------------------------------------------------

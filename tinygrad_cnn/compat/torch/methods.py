@@ -11,7 +11,7 @@ from tinygrad_cnn.compat.torch import creation, functions, names, table
 from tinygrad_cnn.compat.torch.creation import Generator, rng_of
 from tinygrad_cnn.compat.torch.devices import check_device, target_of
 from tinygrad_cnn.compat.torch.table import named_in, of_dtype, sizes_of
-from tinygrad_cnn.compat.torch.tensor import Tensor, in_place
+from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, values_of
 from tinygrad_cnn.core.variable import array_of
 
 
@@ -53,7 +53,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set all values to a number."""
     self._before_change("fill_")
-    return self._become("fill_", np.full(self._array.shape, array_of(value), self._array.dtype))
+    return self._become("fill_", np.full(self._array.shape, values_of(value), self._array.dtype))
 
 
 def zero_(self: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.compat.torch.devices import numpy_dtype
-from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
+from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, values_of, wrapped
 from tinygrad_cnn.core.variable import array_of
 
 EVERYWHERE = """
@@ -88,7 +88,7 @@ bitwise_xor(input, other) = input ^ other
 bitwise_not(input) = ~input
 logaddexp(input, other) = tg.logsumexp(tg.stack([input, other]), axis=0)
 logit(input, eps=None) = tg.log(limited(input, eps) / (1.0 - limited(input, eps)))
-nan_to_num(input, nan=0.0, posinf=None, neginf=None) = tg.where(np.isfinite(array(input)), input,
+nan_to_num(input, nan=0.0, posinf=None, neginf=None) = tg.where(np.isfinite(input), input,
     np.nan_to_num(array(input), nan=nan, posinf=posinf, neginf=neginf))
 dist(input, other, p=2) = tg.norm(tg.ravel(input - other), p)
 trace(input) = tg.sum(tg.diagonal(input))
@@ -136,16 +136,16 @@ allclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False) =
 isclose(input, other, rtol=1e-5, atol=1e-8, equal_nan=False) =
     np.isclose(array(input), array(other), rtol, atol, equal_nan)
 equal(input, other) = np.array_equal(array(input), array(other))
-isnan(input) = np.isnan(array(input))
-isinf(input) = np.isinf(array(input))
-isfinite(input) = np.isfinite(array(input))
-logical_and(input, other) = np.logical_and(array(input), array(other))
-logical_or(input, other) = np.logical_or(array(input), array(other))
-logical_xor(input, other) = np.logical_xor(array(input), array(other))
-logical_not(input) = np.logical_not(array(input))
+isnan(input) = np.isnan(input)
+isinf(input) = np.isinf(input)
+isfinite(input) = np.isfinite(input)
+logical_and(input, other) = np.logical_and(input, other)
+logical_or(input, other) = np.logical_or(input, other)
+logical_xor(input, other) = np.logical_xor(input, other)
+logical_not(input) = np.logical_not(input)
 bincount(input, weights=None, minlength=0) = np.bincount(array(input), array(weights), minlength)
-masked_select(input, mask) = tg.getitem(input, array(mask))
-numel(input) = array(input).size
+masked_select(input, mask) = tg.getitem(input, mask)
+numel(input) = raw(input).size
 is_floating_point(input) = input.dtype.kind == "f"
 clone(input) = tg.astype(input, input.dtype)
 """
@@ -180,15 +180,15 @@ METHODS = """
 repeat(input, *repeats) = tg.tile(input, sizes_of(repeats))
 tile(input, *repeats) = tg.tile(input, sizes_of(repeats))
 flip(input, *dims) = tg.flip(input, axis=sizes_of(dims))
-dim(input) = array(input).ndim
-ndimension(input) = array(input).ndim
-nelement(input) = array(input).size
-element_size(input) = array(input).itemsize
+dim(input) = raw(input).ndim
+ndimension(input) = raw(input).ndim
+nelement(input) = raw(input).size
+element_size(input) = raw(input).itemsize
 contiguous(input, memory_format=None) = input
 is_contiguous(input, memory_format=None) = True
 cpu(input) = input
 pin_memory(input) = input
-is_complex(input) = array(input).dtype.kind == "c"
+is_complex(input) = raw(input).dtype.kind == "c"
 get_device(input) = -1
 float(input) = of_dtype(input, "f4")
 double(input) = of_dtype(input, "f8")
@@ -360,9 +360,9 @@ def of_dtype(value: Any, dtype: Any) -> Any:
     """Return a Tensor in `dtype`; the same one if it has it or `dtype` is None."""
     if dtype is None or value.dtype == dtype:
         return value
-    if numpy_dtype(dtype).kind in "fc":
-        return ops.astype(value, numpy_dtype(dtype))
-    return Tensor._of(array_of(value).astype(numpy_dtype(dtype)))  # without a gradient
+    if numpy_dtype(dtype).kind not in "fc":
+        value = value.detach()
+    return ops.astype(value, numpy_dtype(dtype))
 
 
 def of_length_one(value: Any, dim: Any) -> Any:
@@ -414,7 +414,7 @@ KNOWN = {
         class_axis, halves, last_axes, limited, of_dtype, of_length_one, reduced, refuse, sizes_of,
         tuple_of, wrapped,
     )
-} | {"array": array_of, "np": np, "tg": ops}  # fmt: skip
+} | {"array": values_of, "raw": array_of, "np": np, "tg": ops}  # fmt: skip
 """What the expressions use."""
 
 

@@ -12,6 +12,7 @@ the old ones.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -25,6 +26,7 @@ from tinygrad_cnn.compat.torch.devices import Size, check_device, device, dtype
 from tinygrad_cnn.core import tensor as core
 from tinygrad_cnn.core.hooks import HookHandle
 from tinygrad_cnn.core.leaf_array import LeafArray
+from tinygrad_cnn.core.observer import is_functional, observed_class
 from tinygrad_cnn.core.recording import float_dtype, recording
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.engine.arrays import read_only
@@ -195,7 +197,7 @@ class Tensor(core.Tensor):
             raise RuntimeError(
                 f"{name}: the result is {array.dtype}, which this {self.dtype} Tensor cannot hold"
             )
-        if _is_functional():
+        if is_functional():
             result = result if isinstance(result, Variable) else Tensor._of(np.array(array))
         elif getattr(result, "node", None) is None:
             if self.node is None or not recording.get().on:
@@ -209,6 +211,8 @@ class Tensor(core.Tensor):
         self._array, self.node = result._array, result.node
         self.requires_grad = result.requires_grad
         self._origin, self._base = result._origin, None
+        if is_functional():
+            self.__class__ = observed_class(type(self), self._array)
         return self
 
     def _view_of(self, base: Tensor, same_view: Callable[[Tensor], Tensor]) -> None:
@@ -254,7 +258,7 @@ class Tensor(core.Tensor):
     def __setitem__(self, index: Any, value: Any) -> None:
         before, index = self._before_change("setitem"), plain_index(index)
         requires = before.requires_grad or getattr(value, "requires_grad", False)
-        if not (recording.get().on and requires) and not _is_functional():
+        if not (recording.get().on and requires) and not is_functional():
             self._write("setitem", index, np.asarray(array_of(value)))
             return
         given: Any = value if isinstance(value, Variable) else np.asarray(value, self._array.dtype)
@@ -324,11 +328,6 @@ class Tensor(core.Tensor):
         return int(self._array.item()).__index__()
 
 
-def _is_functional() -> bool:
-    """Return whether an observer asks for new memory in place of changes."""
-    return any(observer.functional for observer in recording.get().observers)
-
-
 def _is_plain(index: Any) -> bool:
     """Return whether NumPy returns a view for this index."""
     parts = index if isinstance(index, tuple) else (index,)
@@ -361,14 +360,23 @@ def wrapped(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, core.Tensor):
-        own = Tensor._of(value._array, value.node, value._origin)
+        kind = observed_class(Tensor, value._array)
+        own = kind._of(value._array, value.node, value._origin)
         own.requires_grad, own._unrecorded = value.requires_grad, value._unrecorded
         return own
     if isinstance(value, np.ndarray | np.generic):
-        return Tensor._of(np.asarray(value))
+        array = np.asarray(value)
+        return observed_class(Tensor, array)._of(array)
     if type(value) in (list, tuple):
         return type(value)(map(wrapped, value))
     return value
+
+
+def values_of(value: Any) -> Any:
+    """Return the array of a Tensor, to read its values; any other value unchanged."""
+    if not isinstance(value, Variable):
+        return value
+    return value._read(f"torch.{sys._getframe(1).f_code.co_name}")
 
 
 def in_place(function: Callable[..., Any], name: str = "") -> Callable[..., Tensor]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.onnx.exporters.values import in_int64, int64
+from tinygrad_cnn.onnx.errors import OnnxError
+from tinygrad_cnn.onnx.exporters.indexing import at_index
+from tinygrad_cnn.onnx.exporters.values import cast, in_int64, int64, like
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -38,6 +40,43 @@ def _(graph: Graph, x: Reference, indices: Reference, values: Any, axis: int) ->
             "Expand", np.array(values, x.dtype), graph.integers(list(indices.shape))
         )
     return graph.node("ScatterElements", x, indices, values, axis=axis)
+
+
+@exporter("index_put")
+def _(graph: Graph, x: Reference, index: Any, values: Any, accumulate: bool = False) -> Any:
+    given: Any
+    if isinstance(values, Reference):
+        given, single = cast(graph, values, x.dtype), not values.array.ndim
+    else:
+        given, single = like(x, values), not np.ndim(values)
+    if any(map(_is_computed_mask, index if isinstance(index, tuple) else (index,))):
+        if accumulate or not single:
+            raise OnnxError("the index is a computed mask, expected a single number to set")
+        return graph.node("Where", _over_last(graph, index, x.array.ndim), given, x)
+    # The places of the selected entries in the vector of all: the values are written there.
+    shape = graph.node("Shape", x)
+    zero, one, count = int64(0), int64(1), graph.node("Size", x)
+    numbers = np.arange(x.array.size).reshape(x.array.shape)
+    places = graph.node("Reshape", graph.node("Range", zero, count, one), shape)
+    chosen = at_index(graph, Reference(places, numbers, x.shape), index)
+    filling = graph.node("Expand", given, graph.node("Shape", chosen))
+    line = int64([-1])
+    y = graph.node("ScatterElements", graph.node("Reshape", x, line),
+                   graph.node("Reshape", chosen, line), graph.node("Reshape", filling, line),
+                   reduction="add" if accumulate else "none")  # fmt: skip
+    return graph.node("Reshape", y, shape)
+
+
+def _is_computed_mask(part: Any) -> bool:
+    return isinstance(part, Reference) and not part.is_constant and part.dtype.kind == "b"
+
+
+def _over_last(graph: Graph, mask: Any, ndim: int) -> Any:
+    """Return a mask of the first axes with axes of length 1 for the others."""
+    if not isinstance(mask, Reference):
+        raise OnnxError("the index has a computed mask, expected nothing beside it")
+    added = range(mask.array.ndim, ndim)
+    return graph.node("Unsqueeze", mask, int64([*added])) if added else mask
 
 
 @exporter("sort")

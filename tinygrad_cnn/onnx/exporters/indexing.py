@@ -21,7 +21,7 @@ __all__ = ["at_index"]
 def at_index(graph: Graph, x: Reference, index: Any) -> Any:
     """Return the part of `x` that an index of NumPy selects."""
     if isinstance(index, Reference) and not index.is_constant:
-        return _at_computed(graph, x, index)
+        return graph.node("Gather", x, in_int64(graph, index), axis=0)
     parts = _spelled_out(index, x.array.ndim)
     places = [part for part in parts if part is not None]
     y = _sliced(graph, x, places)
@@ -38,23 +38,12 @@ def at_index(graph: Graph, x: Reference, index: Any) -> Any:
     return graph.node("Identity", x) if y is x else y
 
 
-def _at_computed(graph: Graph, x: Reference, index: Reference) -> Any:
-    """Return the rows at integers that calls computed, or the entries where a mask holds."""
-    if index.dtype.kind == "b":
-        places = graph.node("Transpose", graph.node("NonZero", index), perm=[1, 0])
-        return graph.node("GatherND", x, places)
-    return graph.node("Gather", x, in_int64(graph, index), axis=0)
-
-
 def _spelled_out(index: Any, ndim: int) -> list[Any]:
     """Return an int, a slice or an array of integers for each axis, with None for new axes."""
     parts: list[Any] = []
     for part in index if isinstance(index, tuple) else (index,):
-        if isinstance(part, Reference):
-            if part.is_constant:
-                part = part.array
-            elif part.dtype.kind == "b":
-                raise OnnxError("the index has a computed mask, expected nothing beside it")
+        if isinstance(part, Reference) and part.is_constant:
+            part = part.array
         if isinstance(part, list):
             part = np.array(part) if part else np.empty(0, np.int64)
         if isinstance(part, bool | np.bool_):

@@ -72,6 +72,11 @@ def _(graph: Graph, a: Reference) -> Any:
     return graph.node("Not" if a.dtype.kind == "b" else "BitwiseNot", a)
 
 
+@exporter("power")
+def _(graph: Graph, a: Reference, b: Reference) -> Any:
+    return graph.node("Pow", *common(graph, a, b))
+
+
 @exporter("isfinite")
 def _(graph: Graph, a: Reference) -> Any:
     return graph.node("Not", graph.node("Or", graph.node("IsNaN", a), graph.node("IsInf", a)))

@@ -159,9 +159,8 @@ upsample = interpolate
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     """Return a row of zeros for each label, with 1 at its place."""
-    labels = tensor._array
-    classes = int(labels.max()) + 1 if num_classes == -1 else num_classes
-    return Tensor._of((labels[..., None] == np.arange(classes)).astype(np.int64))
+    classes = int(tensor.max()) + 1 if num_classes == -1 else num_classes
+    return (tensor[..., None] == np.arange(classes)).long()  # type: ignore[no-any-return]
 
 
 def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
