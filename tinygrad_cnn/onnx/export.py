@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from tinygrad_cnn.core.recording import changed_recording, no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.nn import Module
+from tinygrad_cnn.onnx.borrowing import unchanged
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.file_check import check_file
 from tinygrad_cnn.onnx.graph import EXPORTERS, OPSET
@@ -49,7 +49,8 @@ def export(
     """Write a model as an ONNX file, which other programs run without this package.
 
     The model runs in eval mode on the example and on random inputs of other values and sizes; the
-    calls of ops that it makes become the nodes. The model is not changed.
+    calls of ops that it makes become the nodes. Afterwards its mode, attributes and buffers are as
+    before; until then no other thread should use it, but for another export, which waits.
 
     Parameters
     ----------
@@ -122,7 +123,7 @@ def export(
     call, inputs = _inputs(model, example, input_names)
     axes = _axes(inputs, dynamic)
     owner = _owner(model)
-    with _evaluated(owner):
+    with unchanged(owner):
         if isinstance(owner, Module) and any(module._unsized for module in owner.modules()):
             with no_grad():
                 call(*inputs.values())  # determines the shapes of the parameters
@@ -258,19 +259,6 @@ def _axes(inputs: Mapping[str, Any], dynamic: Dynamic | None) -> dict[str, dict[
                     f"{shape[axis]} in the example; give dynamic, with another name for each"
                 )
     return found
-
-
-@contextmanager
-def _evaluated(model: Any) -> Iterator[None]:
-    """Set eval mode, and then each module's own mode again."""
-    modes = [(m, m.training) for m in model.modules()] if isinstance(model, Module) else []
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 # --- the program ---------------------------------------------------------------------------------
