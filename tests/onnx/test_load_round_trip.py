@@ -66,3 +66,26 @@ def test_a_model_goes_out_and_in_and_out_again(name: str, tmp_path: Path) -> Non
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
     if name != "layers":  # there, weights are reshaped, which a file holds as constants
         assert tg.onnx.load(again).state_dict().keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        ({}, [2, 1, 8, 8]),
+        ({"x": {0: "n"}}, ["n", 1, 8, 8]),
+        ({"x": {0: "n", 2: "height", 3: "width"}}, ["n", 1, "height", "width"]),
+    ],
+    ids=["fixed", "batch", "images"],
+)
+def test_the_axes_that_a_file_leaves_open_stay_open(axes: Any, expected: list[Any]) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, rng=RNG), nn.MaxPool2d(2))
+    x = RNG.normal(size=(2, 1, 8, 8)).astype("f4")
+    loaded = tg.onnx.load(tg.onnx.export(model, x, dynamic=axes, input_names=["x"]))
+    for options in ({}, {"input_names": ["image"]}):
+        again = tg.onnx.load(tg.onnx.export(loaded, x, **options))
+        (found,) = again.inputs
+        assert list(found.shape or ()) == expected
+        assert found.name == options.get("input_names", ["x"])[0]
+    if axes:
+        opened = tg.onnx.export(loaded, {"x": x}, dynamic={"x": {0: "rows"}})
+        assert opened.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "rows"

@@ -20,6 +20,7 @@ from tinygrad_cnn.onnx.borrowing import unchanged
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.file_check import check_file
 from tinygrad_cnn.onnx.graph import EXPORTERS, OPSET
+from tinygrad_cnn.onnx.module import OnnxModule
 from tinygrad_cnn.onnx.writer import GraphWriter
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.modules import needs_extra
@@ -65,10 +66,10 @@ def export(
     dynamic : mapping of str to mapping of int to str, optional
         The axes whose length may vary, with a name: for each input, such as
         ``{"x": {0: "batch", 2: "height", 3: "width"}}``. By default the first axis of every input,
-        named "batch".
+        named "batch"; of a loaded file, those that it leaves open.
     input_names, output_names : sequence of str, optional
-        By default the parameters of ``forward``; the keys if the model returns a dict, else
-        "output", or "output_0", "output_1", ...
+        By default the parameters of ``forward``, or the inputs of a loaded file; the keys if the
+        model returns a dict, else "output", or "output_0", "output_1", ...
     opset : int
         The version of ONNX's operators, 20 to 22.
     metadata : mapping of str to str, optional
@@ -121,6 +122,8 @@ def export(
         raise TypeError(f"export: metadata is {metadata!r}, expected texts by name")
     _check_texts("metadata", [text for pair in (metadata or {}).items() for text in pair])
     call, inputs = _inputs(model, example, input_names)
+    if dynamic is None and isinstance(model, OnnxModule):
+        dynamic = _open_axes(model, inputs)
     axes = _axes(inputs, dynamic)
     owner = _owner(model)
     with unchanged(owner):
@@ -208,6 +211,8 @@ def _owner(model: Any) -> Any:
 
 def _parameters(model: Callable[..., Any], count: int) -> list[str]:
     """Return the names of the first parameters, and numbered ones for the rest."""
+    if isinstance(model, OnnxModule):
+        return [each.name for each in model.inputs[:count]]
     parameters = inspect.signature(getattr(model, "forward", model)).parameters.values()
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return plain[:count] + [f"input_{i}" for i in range(min(len(plain), count), count)]
@@ -223,6 +228,19 @@ def _kind(model: Any) -> type[Tensor]:
             kind: type[Tensor] = import_module("tinygrad_cnn.compat.torch.tensor").Tensor
             return kind
     return Tensor
+
+
+def _open_axes(model: OnnxModule, inputs: Mapping[str, Any]) -> dict[str, dict[int, str]]:
+    """Return the axes that a loaded file leaves open, by input: named ones, and any first one."""
+    declared = {each.name: each.shape for each in model.inputs}
+    in_order = [each.shape for each in model.inputs]
+    found = {}
+    for number, (name, value) in enumerate(inputs.items()):
+        shape = declared[name] if name in declared else in_order[number]
+        sizes = (None,) * value._array.ndim if shape is None else shape
+        named = {axis: size for axis, size in enumerate(sizes) if isinstance(size, str)}
+        found[name] = {0: "batch"} | named if sizes and sizes[0] is None else named
+    return found
 
 
 def _axes(inputs: Mapping[str, Any], dynamic: Dynamic | None) -> dict[str, dict[int, str]]:
