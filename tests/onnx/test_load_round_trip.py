@@ -64,8 +64,7 @@ def test_a_model_goes_out_and_in_and_out_again(name: str, tmp_path: Path) -> Non
     written = tg.onnx.export(loaded, x[:1], again)
     (y,) = ran(written, {written.graph.input[0].name: x})
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
-    if name != "layers":  # there, weights are reshaped, which a file holds as constants
-        assert tg.onnx.load(again).state_dict().keys() == state.keys()
+    assert tg.onnx.load(again).state_dict().keys() == state.keys()
 
 
 @pytest.mark.parametrize(
@@ -89,3 +88,26 @@ def test_the_axes_that_a_file_leaves_open_stay_open(axes: Any, expected: list[An
     if axes:
         opened = tg.onnx.export(loaded, {"x": x}, dynamic={"x": {0: "rows"}})
         assert opened.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "rows"
+
+
+class Scaled(nn.Module):
+    """Multiplies by a weight in another shape, and by what is computed of it."""
+
+    def __init__(self) -> None:
+        self.weight = nn.Parameter(RNG.normal(size=(2, 3)).astype("f4"))
+
+    def forward(self, x: Any) -> Any:
+        turned = self.weight.transpose(1, 0).reshape(6)
+        return x * turned + tg.exp(turned)
+
+
+def test_a_parameter_in_another_shape_keeps_its_name_and_what_is_computed_of_it_is_stored() -> None:
+    model, x = Scaled(), RNG.normal(size=(4, 6)).astype("f4")
+    written = tg.onnx.export(model, x)
+    assert [node.op_type for node in written.graph.node] == ["Transpose", "Reshape", "Mul", "Add"]
+    loaded = tg.onnx.load(written)
+    assert "weight" in loaded.state_dict()
+    np.testing.assert_allclose(loaded(x).numpy(), model(x).numpy(), rtol=1e-6)
+    loaded(x).sum().backward()
+    expected = x.sum(0).reshape(3, 2).T
+    np.testing.assert_allclose(loaded.weight.grad, expected, rtol=1e-4, atol=1e-5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, combinations
 from typing import Any, NoReturn
@@ -45,19 +45,36 @@ def compared(programs: Sequence[Program]) -> Program:
     return comparison.result()
 
 
-def folded(program: Program) -> Program:
-    """Return the program with the calls that depend on no input replaced by their results."""
+def folded(program: Program, kept: Collection[str] = ()) -> Program:
+    """Return the program with the calls that depend on no input replaced by their results.
+
+    Parameters
+    ----------
+    program : Program
+    kept : collection of str
+        The ops that stay calls where other calls read the result and all they get is a parameter,
+        which keeps its name so.
+    """
+    moved: set[Operand] = set()
     new: dict[Operand, Operand] = {}
     calls = []
 
     def constant(value: Operand) -> bool:
-        return isinstance(new.get(value, value), Origin) and getattr(value, "kind", "") != "input"
+        given = isinstance(new.get(value, value), Origin)
+        return value in moved or (given and getattr(value, "kind", "") != "input")
+
+    def learned(value: Operand) -> bool:
+        return value in moved or (isinstance(value, Origin) and value.kind == "parameter")
 
     for call in program.calls:
         results: list[Operand] = [*call.results] or [call]
         numbers = [*call.arguments.values(), *(result.sizes for result in results)]
         fixed = next(parts(numbers, Size), None) is None
         if fixed and all(map(constant, call.operands())):
+            if call.name in kept and all(map(learned, call.operands())):
+                moved.add(call)
+                calls.append(call)
+                continue
             for result in results:
                 new[result] = Origin(result.array, "constant", "", call.scope)
                 new[result].sizes = result.sizes

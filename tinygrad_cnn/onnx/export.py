@@ -32,6 +32,8 @@ __all__ = ["export"]
 
 Dynamic = Mapping[str, Mapping[int, str]]
 
+MOVING = ("reshape", "transpose")  # ops that give a parameter another shape
+
 FIXED = (int, float, str, type(None))  # arguments of the model that are no inputs of the file
 
 
@@ -306,7 +308,7 @@ def _program(
             ) from error
         _refuse(program)
         programs.append(program)
-    return folded(compared(programs))
+    return folded(compared(programs), MOVING)
 
 
 def _names(model: Any) -> dict[int, str]:
