@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
@@ -165,10 +163,3 @@ def test_dir_shows_the_public_names_and_nothing_else(name: str) -> None:
     module = import_module(name)
     assert dir(module) == sorted(module.__all__)
     assert all(hasattr(module, name) for name in dir(module))
-
-
-def test_doctests_that_run_first_do_not_import_a_module_twice() -> None:
-    files = "tinygrad_cnn/onnx/graph.py", "tests/onnx/test_export_checks.py"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
-    ran = subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == 0, ran.stdout
