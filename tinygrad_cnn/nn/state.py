@@ -189,8 +189,11 @@ def _matched(
             mismatched[name] = (array.shape, tensor.shape)
         else:
             problems.append(loading.mismatch(name, array, tensor))
-    if not problems and arrays and tensors and not fitting:
-        problems.append(f"none of the {len(arrays)} arrays fits the model")
+    if not problems and (arrays or missing) and tensors and not fitting:
+        fits = (
+            f"none of the {len(arrays)} arrays fits the model" if arrays else "state_dict is empty"
+        )
+        problems.append(fits)
     if problems:
         hint = loading.name_hint(tensors, arrays)
         raise ValueError(
