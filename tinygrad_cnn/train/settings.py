@@ -240,7 +240,7 @@ class ModelSettings:
     Attributes
     ----------
     name : str
-        A key of `tinygrad_cnn.nn.MODELS`, or a class name.
+        A model of `tinygrad_cnn.nn.build`, or a class name.
     options : dict
         Options of `tinygrad_cnn.nn.build`.
     file : str or None

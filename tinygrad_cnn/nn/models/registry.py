@@ -10,7 +10,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygrad_cnn.nn.models.densenet import DenseNet
+from tinygrad_cnn.nn.models.densenet import (
+    DenseNet,
+    densenet121,
+    densenet161,
+    densenet169,
+    densenet201,
+)
 from tinygrad_cnn.nn.models.lenet import LeNet5
 from tinygrad_cnn.nn.models.mobilenet import MobileNetV2
 from tinygrad_cnn.nn.models.perceptron import MLP
@@ -21,8 +27,15 @@ from tinygrad_cnn.nn.models.resnet import (
     resnet34,
     resnet50,
     resnet56,
+    resnet101,
+    resnet152,
+    resnext50_32x4d,
+    resnext101_32x8d,
+    resnext101_64x4d,
+    wide_resnet50_2,
+    wide_resnet101_2,
 )
-from tinygrad_cnn.nn.models.vgg import VGG
+from tinygrad_cnn.nn.models.vgg import VGG, vgg11, vgg13, vgg16, vgg19
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.support.arguments import wholes
 from tinygrad_cnn.support.choices import Choice
@@ -65,6 +78,10 @@ def _residual(
     return {"classes": classes, "in_channels": input_shape[0], "stem": stem}
 
 
+def _large(input_shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> dict[str, Any]:
+    return {"classes": classes, "in_channels": input_shape[0]}
+
+
 _convolutional = partial(
     ModelChoice, arguments=("classes", "in_channels", "image_size", "rng"), sized=_image
 )
@@ -91,6 +108,24 @@ MODELS: dict[str, ModelChoice] = {
 }
 """Ready-made models by name."""
 
+_IMAGENET = (
+    resnet101, resnet152, wide_resnet50_2, wide_resnet101_2, resnext50_32x4d, resnext101_32x8d,
+    resnext101_64x4d, densenet121, densenet161, densenet169, densenet201,
+)  # fmt: skip
+LARGE_MODELS: dict[str, ModelChoice] = {
+    **{make.__name__: _of_any_size(make.__name__, make) for make in _IMAGENET},
+    **{
+        make.__name__: ModelChoice(
+            make.__name__, make, arguments=("classes", "in_channels", "rng"), sized=_large
+        )
+        for make in (vgg11, vgg13, vgg16, vgg19)
+    },
+}
+"""Further models by name: those of ImageNet, of which there are weights to import.
+
+They are too large for what lists and trains each of `MODELS`, such as the studio.
+"""
+
 
 def build(
     name: str,
@@ -105,7 +140,8 @@ def build(
     Parameters
     ----------
     name : str
-        A key of `MODELS`, such as "lenet5" or "resnet20".
+        A key of `MODELS`, such as "lenet5" or "resnet20"; or a larger network of `nn.models`, such
+        as "resnet101" or "vgg16".
     input_shape : sequence of int
         The shape of one example, without the batch axis, such as ``(1, 28, 28)``.
     classes : int
@@ -127,9 +163,12 @@ def build(
     >>> model.sizes
     (64, 16, 3)
     """
-    if name not in MODELS:
+    if name not in MODELS and name not in LARGE_MODELS:
         raise ValueError(f"build: there is no model {name!r}; expected one of {', '.join(MODELS)}")
-    model, shape = MODELS[name], wholes("build", "input_shape", input_shape)
+    model, shape = (
+        MODELS.get(name) or LARGE_MODELS[name],
+        wholes("build", "input_shape", input_shape),
+    )
     model.check(f"build: {name}", options)
     if model.sized is not _mlp and len(shape) != 3:
         raise ValueError(f"build: input_shape is {shape}, but {name} takes images: (C, H, W)")
