@@ -27,7 +27,7 @@ from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.evaluation import in_mode
-from tinygrad_cnn.train.state import DTYPES
+from tinygrad_cnn.train.weight_files import DTYPES
 
 __all__ = ["global_random", "has_hidden_state", "is_ours", "load_own_state", "of_rank", "own_state",
            "seeded_globally", "unsaved"]  # fmt: skip

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.errors import RunError
-from tinygrad_cnn.train.weight_files import decoded, other_kind
+from tinygrad_cnn.train.weight_files import DTYPES, decoded, other_kind
 
-__all__ = ["check_bytes", "load", "pack_arrays", "read_arrays", "read_state", "read_weights",
-           "save", "unpack_arrays", "write_arrays", "write_state", "write_weights"]  # fmt: skip
+__all__ = ["check_bytes", "load", "pack_arrays", "pack_own", "read_arrays", "read_state",
+           "read_weights", "save", "unpack_arrays", "unpack_own", "write_arrays", "write_state",
+           "write_weights"]  # fmt: skip
 
 _ARRAY, _TUPLE, _DICT, _COMPLEX = "$array", "$tuple", "$dict", "$complex"
 _KEY = "state"
@@ -31,12 +32,6 @@ _OWN = "own"
 _SHA256 = "sha256"
 _CHECKSUM = re.compile(rb'"sha256":"([^"]*)"')  # in a string, quotes would be escaped
 _NO_CHECKSUM = "0" * 64
-DTYPES = {
-    "uint64": "U64", "int64": "I64", "float64": "F64", "float32": "F32", "uint32": "U32",
-    "int32": "I32", "float16": "F16", "uint16": "U16", "int16": "I16", "int8": "I8", "uint8": "U8",
-    "bool": "BOOL",
-}  # fmt: skip
-"""The types of arrays, as safetensors calls them, in its order: each array is aligned."""
 
 
 def save(path: str | os.PathLike[str], weights: Any = None, /, **contents: Any) -> None:
@@ -139,7 +134,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     dict
         What was given to `save`, by name: arrays where Tensors were, and state dicts where modules
         and optimizers were. Of weights alone, or of a file of another program, the arrays by name,
-        which `Module.load_state_dict` takes; bfloat16 as float32, with a warning.
+        which `Module.load_state_dict` takes; bfloat16 as float32, with a warning. A file of
+        ``tinygrad-cnn export`` gives only the weights, without a model's own state.
 
     Raises
     ------
@@ -152,7 +148,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"load: {os.fspath(path)}: there is no such file")
     arrays, metadata = _read(path)
-    return _state(path, arrays, metadata) if _KEY in metadata else arrays
+    if _KEY in metadata:
+        return _state(path, arrays, metadata)
+    return _weights_of(arrays) if _OWN in metadata else arrays
 
 
 def pack_arrays(
@@ -221,6 +219,8 @@ def unpack_arrays(contents: bytes, name: str) -> tuple[dict[str, NDArray[Any]], 
         check_bytes(contents)
         arrays = decoded(contents, name)
         metadata = _header(contents)[0].get("__metadata__") or {}
+    except RunError:
+        raise
     except (SafetensorError, ValueError, KeyError) as error:
         raise RunError(
             other_kind(contents, name)
@@ -329,10 +329,36 @@ def write_weights(
     metadata: Mapping[str, str],
 ) -> None:
     """Write a model's ``state_dict()`` and its own state, nested as in `write_state`."""
-    inside: dict[str, NDArray[Any]] = {}
-    plain = _without_arrays(own, "", inside)  # with names that start with "/"
-    extra = {_OWN: json.dumps(plain)} if own else {}
+    inside, extra = pack_own(own)
     write_arrays(path, {**arrays, **inside}, {**metadata, **extra})
+
+
+def pack_own(own: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the arrays of a model's own state, under names that start with "/", and the rest.
+
+    The rest is metadata: JSON under a name, or nothing if the model has no own state.
+    """
+    inside: dict[str, NDArray[Any]] = {}
+    plain = _without_arrays(own, "", inside)
+    return inside, {_OWN: json.dumps(plain)} if own else {}
+
+
+def unpack_own(
+    name: str | os.PathLike[str], arrays: dict[str, NDArray[Any]], metadata: Mapping[str, str]
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the weights and the own state of a file with the output of `pack_own`.
+
+    Raises
+    ------
+    RunError
+        If the own state is invalid; with the file's `name`.
+    """
+    return _weights_of(arrays), _nested(name, metadata.get(_OWN, "{}"), arrays)
+
+
+def _weights_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays without those of an own state."""
+    return {name: array for name, array in arrays.items() if not name.startswith("/")}
 
 
 def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -343,9 +369,7 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
     RunError
         As `read_arrays`.
     """
-    arrays, metadata = _read(path)
-    own = _nested(path, metadata.get(_OWN, "{}"), arrays)
-    return {name: array for name, array in arrays.items() if not name.startswith("/")}, own
+    return unpack_own(path, *_read(path))
 
 
 def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:

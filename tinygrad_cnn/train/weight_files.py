@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["conversion", "decoded", "is_pickle", "other_kind"]
+from tinygrad_cnn.train.errors import RunError
 
-_PLAIN = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?", "C64": "<c8",
+__all__ = ["DTYPES", "conversion", "decoded", "is_pickle", "other_kind"]
+
+DTYPES = {
+    "uint64": "U64", "int64": "I64", "float64": "F64", "float32": "F32", "uint32": "U32",
+    "int32": "I32", "float16": "F16", "uint16": "U16", "int16": "I16", "int8": "I8", "uint8": "U8",
+    "bool": "BOOL",
 }  # fmt: skip
+"""The types of arrays, as safetensors calls them, in its order: each array is aligned."""
+_PLAIN = {kind: np.dtype(name).newbyteorder("<") for name, kind in DTYPES.items()}
+_PLAIN["C64"] = np.dtype("<c8")  # read, but never written
 PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"}
 """Endings of files that PyTorch users write with torch.save."""
 
@@ -31,7 +37,7 @@ _READERS: dict[str, Callable[[bytes], NDArray[Any]]] = {"BF16": _bfloat16}
 def decoded(contents: bytes, name: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of a safetensors file, bfloat16 as float32, with a warning.
 
-    Raises SafetensorError for invalid contents, and ValueError for 8-bit floats and other types
+    Raises SafetensorError for invalid contents, and RunError for 8-bit floats and other types
     that NumPy does not have.
     """
     from safetensors import deserialize
@@ -46,9 +52,9 @@ def decoded(contents: bytes, name: str) -> dict[str, NDArray[Any]]:
             flat = _READERS[kind](data)
             counts[kind] += 1
         else:
-            raise ValueError(
-                f"{key} is of type {kind}, expected {', '.join((*_PLAIN, *_READERS))}; convert it "
-                "with PyTorch: tensor.float()"
+            raise RunError(
+                f"{name}: {key} is of type {kind}, expected {', '.join((*_PLAIN, *_READERS))}; "
+                "convert it with PyTorch: tensor.float()"
             )
         arrays[key] = flat.reshape(entry["shape"])
     if count := counts["BF16"]:
