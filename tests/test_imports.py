@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -89,6 +93,22 @@ FILES = sorted(ROOT.rglob("*.py"))
 def test_every_package_has_its_place_in_the_order() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages == set(FLOORS)
+
+
+def test_the_readme_names_the_packages_in_order() -> None:
+    text = (ROOT.parent / "README.md").read_text(encoding="utf-8")
+    sentence = text.split("Each package imports only those before it: ")[1].split(".")[0]
+    named = re.findall(r"`(\w+)`", sentence)
+    assert sorted(named) == sorted(FLOORS)
+    assert [FLOORS[package] for package in named] == sorted(FLOORS.values())
+
+
+def test_each_package_of_the_api_is_imported_on_use() -> None:
+    """In a fresh process: here, another test may have imported it."""
+    packages = [name for name in tg.__all__ if isinstance(getattr(tg, name), ModuleType)]
+    assert {"train", "onnx", "deployment", "nn"} <= {*packages}
+    lines = f"import tinygrad_cnn as tg; print([getattr(tg, name) for name in {packages}])"
+    subprocess.run([sys.executable, "-c", lines], check=True, capture_output=True, timeout=60)
 
 
 @pytest.mark.parametrize("package", sorted(FLOORS))

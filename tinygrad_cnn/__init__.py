@@ -23,7 +23,7 @@ from tinygrad_cnn.support.modules import public
 from tinygrad_cnn.support.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from tinygrad_cnn import check, deployment, distributed, onnx
+    from tinygrad_cnn import check, deployment, distributed, onnx, train
     from tinygrad_cnn.train.state import load, save
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "scope",
     "set_grad_enabled",
     "trace",
+    "train",
     "value_and_grad",
     "vjp",
 ]
@@ -82,5 +83,6 @@ if not TYPE_CHECKING:
             "load": "train.state",
             "onnx": "onnx",
             "save": "train.state",
+            "train": "train",
         },
     )
