@@ -98,7 +98,7 @@ def test_weights_have_the_names_of_the_model_and_metadata(call: Call, run: Path)
     for to in ("safetensors", "npz"):
         assert call("export", run, "--to", to).exit_code == 0
     expected = load_run(run).model.state_dict()
-    with np.load("model.npz", allow_pickle=False) as file:
+    with np.load("weights.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     metadata = json.loads(str(arrays.pop("metadata")))
     tensors = load_file("model.safetensors")
@@ -148,7 +148,7 @@ def test_the_path_of_the_data_is_not_exported(call: Call, colored: Path) -> None
 def test_files_are_only_overwritten_with_force(call: Call, run: Path) -> None:
     Path("model.npz").write_text("mine")
     for to in ("npz", "py"):
-        result = call("export", run, "--to", to)
+        result = call("export", run, "--to", to, "--out", f"model.{to}")
         assert result.exit_code == 2
         assert result.stderr == (
             "error: export: model.npz exists; choose another --out, or --force overwrites\n"
@@ -184,7 +184,7 @@ def test_a_wrong_option_of_export_is_explained(
 
 @pytest.mark.parametrize("to", ["onnx", "safetensors", "npz"])
 def test_a_run_goes_out_and_in(call: Call, run: Path, to: str) -> None:
-    call("export", run, "--to", to)
+    call("export", run, "--to", to, "--out", f"model.{to}")
     result = call("import", f"model.{to}")
     assert result.exit_code == 0, result.output
     assert result.stdout == "runs/model-0\n"
@@ -272,7 +272,7 @@ def test_what_a_foreign_file_lacks_is_named_and_given_by_options(call: Call, run
 
 
 def test_an_imported_run_cannot_be_resumed(call: Call, run: Path) -> None:
-    call("export", run, "--to", "npz")
+    call("export", run, "--to", "npz", "--out", "model.npz")
     call("import", "model.npz")
     result = call("train", "--resume", "runs/model-0")
     assert result.exit_code == 2
@@ -320,7 +320,7 @@ def test_a_bad_file_is_explained(
 def test_a_wrong_option_of_import_is_explained(
     call: Call, run: Path, arguments: list[str], message: str
 ) -> None:
-    call("export", run, "--to", "npz")
+    call("export", run, "--to", "npz", "--out", "model.npz")
     result = call("import", "model.npz", *arguments)
     assert result.exit_code == 2, result.output
     assert message in result.stderr

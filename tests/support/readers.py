@@ -35,6 +35,7 @@ from tinygrad_cnn.data.cifar import CIFAR_SETS
 from tinygrad_cnn.data.idx import write_idx
 from tinygrad_cnn.data.pickles import read_pickle
 from tinygrad_cnn.data.picture import read_image
+from tinygrad_cnn.deployment.npz_files import NpzFile
 from tinygrad_cnn.experiments.results import Measurement, Results
 from tinygrad_cnn.studio.model_files import UnusableModelError, pack
 from tinygrad_cnn.studio.model_files import read as read_model
@@ -263,6 +264,12 @@ def state_file(folder: Path) -> Path:
 def weights(folder: Path) -> Path:
     run_folder(folder)
     return folder / "run" / "weights.safetensors"
+
+
+def npz_weights(folder: Path) -> Path:
+    path = folder / "w.npz"
+    np.savez(path, allow_pickle=False, w=np.ones((2, 3)), metadata=np.array('{"input": "pixels"}'))
+    return path
 
 
 def run_folder(folder: Path) -> RunFolder:
@@ -557,6 +564,8 @@ READERS = [
     Reader("results", "csv", results_file, Results.from_csv, (ValueError,), are_results),
     Reader("benchmark", "json", benchmark, read_benchmark, (ValueError,), lambda found: None),
     Reader("benchmark page", "text", page, check_page, (ValueError,), lambda found: None),
+    Reader("npz of weights", "zip", npz_weights,
+           lambda p: NpzFile(p).arrays({"w": np.zeros((2, 3))}), RUN, are_arrays),
     Reader("npz", "zip", tiny, npz, (DataError,), is_split),
     Reader("npz, whole", "zip", whole, npz, (DataError,), is_split),
     Reader("load, npz", "zip", tiny, lambda p: load(p), (DataError,), is_split),

@@ -10,10 +10,19 @@ from rich.text import Text
 
 from tinygrad_cnn.cli.display import ACCENT, console
 from tinygrad_cnn.cli.options import Debug, RunArgument, WeightsOption, choice
-from tinygrad_cnn.deployment.metadata import FORMATS
 from tinygrad_cnn.train import load_run
 
 __all__ = ["export"]
+
+WRITERS = {
+    "onnx": "write_onnx",
+    "safetensors": "write_safetensors",
+    "npz": "write_npz",
+    "py": "write_program",
+}
+"""The function of `tinygrad_cnn.deployment` for each format, which is the suffix of its file."""
+NAMES = {"npz": "weights.npz"}
+"""The default names of files, if not model.FORMAT: a program has its arrays in model.npz."""
 
 
 def export(
@@ -21,12 +30,16 @@ def export(
     to: Annotated[
         str,
         choice(
-            "Format; py is a program that needs only NumPy, with its weights beside it", FORMATS
+            "Format; py is a program that needs only NumPy, with its weights beside it", WRITERS
         ),
     ] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File to write.", show_default="model.FORMAT"),
+        typer.Option(
+            metavar="FILE",
+            help="File to write.",
+            show_default="model.FORMAT; weights.npz for npz",
+        ),
     ] = None,
     with_preprocessing: Annotated[
         bool,
@@ -41,10 +54,11 @@ def export(
     debug: Debug = False,
 ) -> int:
     """Write a trained model for use without this package, with its classes and preprocessing."""
+    from tinygrad_cnn import deployment
     from tinygrad_cnn.capture import CaptureError
-    from tinygrad_cnn.deployment.formats import WRITERS, files, write_onnx
+    from tinygrad_cnn.deployment.formats import files
 
-    path = Path(f"model.{to}") if out is None else out
+    path = Path(NAMES.get(to, f"model.{to}")) if out is None else out
     if path.suffix != f".{to}":
         raise ValueError(f"export: --out is {str(path)!r}, expected a file name with .{to}")
     if with_preprocessing and to != "onnx":
@@ -56,10 +70,8 @@ def export(
             raise ValueError(f"export: {each} exists; choose another --out, or --force overwrites")
     trained = load_run(run, weights)
     try:
-        if with_preprocessing:
-            write_onnx(trained, path, pixels=True)
-        else:
-            WRITERS[to](trained, path)
+        options = {"pixels": True} if with_preprocessing else {}
+        getattr(deployment, WRITERS[to])(trained, path, **options)
     except CaptureError as error:
         raise ValueError(f"export: {run}: {error}") from error
     for each in written:

@@ -38,7 +38,9 @@ def import_model(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help=f"The model of weights: {', '.join(MODELS)}, or path/to/file.py:Class.",
+            help=f"The model of weights: {', '.join(MODELS)}, another function of nn.models, such "
+            "as resnet101 or vgg16, path/to/file.py:Class, or, for weights of a run of an ONNX "
+            "file, path/to/file.onnx.",
             show_default="that of an exported file",
         ),
     ] = None,
@@ -46,7 +48,9 @@ def import_model(
     data: Annotated[
         str | None,
         data_option(
-            "Data whose classes, image shape, mean and deviation hold", "those of an exported file"
+            "Data to evaluate with, whose classes hold; and whose image shape, mean and deviation "
+            "hold if the file has none",
+            "those of an exported file",
         ),
     ] = None,
     classes: Annotated[

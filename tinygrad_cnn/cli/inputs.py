@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data import DataError, DataLoader, read_image
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train import DataSettings, TrainingRun, load_run, recipe
+from tinygrad_cnn.train.onnx_file import is_onnx
 
 __all__ = ["model_and_images", "read_picture"]
 
@@ -38,7 +39,7 @@ def model_and_images(
         If the model does not exist or does not fit the data.
     """
     path = Path(model)
-    is_file = ":" in model or path.suffix == ".onnx"
+    is_file = ":" in model or is_onnx(path)
     if path.is_dir() or (len(path.parts) > 1 and not is_file):  # a missing folder is named
         run = load_run(path)
         dataset = run.settings.data.load(source).train

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.deployment.metadata import metadata
 from tinygrad_cnn.deployment.network import WIDTH, NumpyNetwork, network_source
+from tinygrad_cnn.deployment.npz_files import METADATA, write_npz_file
 from tinygrad_cnn.deployment.numpy_ops import softmax
 from tinygrad_cnn.deployment.source import FunctionSource
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.version import __version__
 from tinygrad_cnn.train import TrainedModel
+from tinygrad_cnn.train.metadata import metadata
 from tinygrad_cnn.train.own_state import own_state
-from tinygrad_cnn.train.state import write_weights
+from tinygrad_cnn.train.state import pack_own, write_weights
 
-__all__ = [
-    "METADATA",
-    "WRITERS",
-    "files",
-    "write_npz",
-    "write_onnx",
-    "write_program",
-    "write_safetensors",
-]
+__all__ = ["files", "write_npz", "write_onnx", "write_program", "write_safetensors"]
 
-METADATA = "metadata"
-"""The name of the array in a ``.npz`` file that has the metadata, as JSON."""
 LISTED = 100
 """So many classes are listed in a program; more are in its file of arrays."""
 
@@ -89,12 +79,16 @@ def write_safetensors(trained: TrainedModel, path: str | os.PathLike[str]) -> No
 
 
 def write_npz(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
-    """Write the weights as a ``.npz`` file, with the metadata as JSON in the array "metadata"."""
+    """Write the weights as a ``.npz`` file, with the metadata as JSON in the array "metadata".
+
+    Arrays of a model's own state have names that start with "/".
+    """
     arrays = trained.model.state_dict()
     if METADATA in arrays:
         raise ValueError(f"export: a parameter is named {METADATA!r}; write safetensors instead")
-    text = json.dumps(metadata(trained.settings), ensure_ascii=False)
-    _write_arrays(path, {**arrays, METADATA: np.array(text)})
+    inside, own = pack_own(own_state(trained.model))
+    text = json.dumps({**metadata(trained.settings), **own}, ensure_ascii=False)
+    write_npz_file(path, {**arrays, **inside, METADATA: np.array(text)})
 
 
 def write_onnx(trained: TrainedModel, path: str | os.PathLike[str], pixels: bool = False) -> None:
@@ -150,7 +144,7 @@ def write_program(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
     path, (model, settings) = Path(path), trained
     network = network_source(model, settings.data.input_shape)
     arrays, text = _program(network, trained, path)
-    _write_arrays(path.with_suffix(".npz"), arrays)
+    write_npz_file(path.with_suffix(".npz"), arrays)
     with atomic_write(path) as file:
         file.write(text.encode())
 
@@ -213,21 +207,3 @@ def _tuple(start: str, items: Iterable[str]) -> str:
             lines.append("   ")
         lines[-1] += f" {each},"
     return "\n".join(["(", *lines, ")"])
-
-
-def _write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a ``.npz`` file, atomically; the same arrays give the same bytes."""
-    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            member = zipfile.ZipInfo(f"{name}.npy")
-            with archive.open(member, "w", force_zip64=True) as part:
-                np.lib.format.write_array(part, np.asarray(array, order="C"), allow_pickle=False)
-
-
-WRITERS: dict[str, Callable[[TrainedModel, str | os.PathLike[str]], None]] = {
-    "onnx": write_onnx,
-    "safetensors": write_safetensors,
-    "npz": write_npz,
-    "py": write_program,
-}
-"""The writer of each format."""

@@ -108,6 +108,23 @@ class TensorReader:
             flat = (flat.astype(np.uint32) << 16).view(np.float32)
         return native(flat.astype(wanted)).reshape(shape)
 
+    def inline(self, proto: Any, where: str) -> None:
+        """Move values that are in another file into the TensorProto.
+
+        Raises
+        ------
+        OnnxError
+            As `array`.
+        """
+        kind = type_name(proto.data_type)
+        dtype_of(proto.data_type, where)
+        if kind == "STRING":
+            raise OnnxError(f"{where}: text cannot be in another file")
+        size = math.prod(checked_shape(proto.dims, where)) * np.dtype(_TYPES[kind][0]).itemsize
+        proto.raw_data = self._external(proto, size, where)
+        proto.ClearField("external_data")
+        proto.ClearField("data_location")
+
     def _values(self, proto: Any, name: str, count: int, where: str) -> NDArray[Any]:
         stored, field = _TYPES[name]
         dtype = np.dtype(stored).newbyteorder("<")

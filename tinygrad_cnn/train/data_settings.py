@@ -6,16 +6,20 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.data import Dataset, Normalize, Split, load
 from tinygrad_cnn.data.picture import IMAGE, MNIST, OPAQUE, PREPARATIONS
+from tinygrad_cnn.data.sources import NAMED
 from tinygrad_cnn.support.arguments import choice, whole, wholes
 
-__all__ = ["DataSettings", "with_preparation"]
+__all__ = ["DataSettings", "located", "with_preparation"]
 
+LARGEST = 1 << 26
+"""The most numbers of an image, such as 3 x 4096 x 4096: settings may be from anywhere."""
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -69,6 +73,10 @@ class DataSettings:
         choice("data", "preparation", self.preparation, PREPARATIONS)
         for i, size in enumerate(self.input_shape):
             whole("data", f"input_shape[{i}]", size)
+        if math.prod(self.input_shape) > LARGEST:
+            raise ValueError(
+                f"data: input_shape is {self.input_shape}, expected at most {LARGEST:,} numbers"
+            )
         for name in ("training_images", "test_images", "validation_images"):
             whole("data", name, getattr(self, name), 0)
         if len(self.input_shape) != 3 or not self.classes:
@@ -210,6 +218,11 @@ def _sha256(dataset: Dataset) -> str:
     for start in range(0, len(dataset), 1000):  # in chunks: a view is copied
         digest.update(np.ascontiguousarray(dataset.images[start : start + 1000]).data)
     return digest.hexdigest()
+
+
+def located(source: str) -> str:
+    """Return a source of data as settings have it: the name of a set, or a path from the root."""
+    return source if source in NAMED else str(Path(source).resolve())
 
 
 def _statistics(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:

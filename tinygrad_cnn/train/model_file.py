@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class ModelFile:
     source: bytes
 
     @classmethod
-    def read(cls, path: Path, class_name: str) -> ModelFile:
+    def read(cls, path: Path, class_name: str) -> Self:
         """Read a file; ModelFileError if that fails."""
         if not class_name.isidentifier():
             raise ModelFileError(

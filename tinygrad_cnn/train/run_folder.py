@@ -22,7 +22,7 @@ from tinygrad_cnn.train.checkpoint import checkpoints, steps_of
 from tinygrad_cnn.train.errors import RunError
 from tinygrad_cnn.train.evaluation import in_mode
 from tinygrad_cnn.train.model_file import MODEL_FILE, ModelFile
-from tinygrad_cnn.train.onnx_file import OnnxFile
+from tinygrad_cnn.train.onnx_file import OnnxFile, is_onnx
 from tinygrad_cnn.train.own_state import load_own_state
 from tinygrad_cnn.train.settings import RunSettings
 from tinygrad_cnn.train.state import read_state, read_weights
@@ -204,7 +204,7 @@ class RunFolder:
         path = self.path / Path(settings.model.file).name
         if not path.is_file():
             raise RunError(f"{path}: there is no such file; it contained the model's class")
-        kind = OnnxFile if path.suffix == ".onnx" else ModelFile
+        kind = OnnxFile if is_onnx(path) else ModelFile
         model_file = kind.read(path, settings.model.name)
         if model_file.sha256 != settings.model.sha256:
             raise RunError(

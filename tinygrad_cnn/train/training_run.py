@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 from tinygrad_cnn import data, ops
 from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.data import Compose, DataLoader, Dataset, Split
-from tinygrad_cnn.data.sources import NAMED
 from tinygrad_cnn.distributed.data_parallel import DataParallel
 from tinygrad_cnn.distributed.faults import ONE_RANK, OneRank
 from tinygrad_cnn.distributed.ranks import guard
 from tinygrad_cnn.distributed.sampler import DistributedSampler
 from tinygrad_cnn.distributed.sync_batch_norm import convert_sync_batchnorm
 from tinygrad_cnn.nn import MODELS, Module
+from tinygrad_cnn.nn.models.registry import LARGE_MODELS
 from tinygrad_cnn.support.arguments import choice
 from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.choices import AUGMENTATIONS
-from tinygrad_cnn.train.data_settings import DataSettings
+from tinygrad_cnn.train.data_settings import DataSettings, located
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import History
 from tinygrad_cnn.train.json_lines import JSONLines
 from tinygrad_cnn.train.loop import Callback, fit
 from tinygrad_cnn.train.model_file import MODEL_FILE, ModelFile
-from tinygrad_cnn.train.onnx_file import ONNX_FILE, OnnxFile
+from tinygrad_cnn.train.onnx_file import OnnxFile, is_onnx
 from tinygrad_cnn.train.own_state import (
     global_random,
     has_hidden_state,
@@ -212,7 +212,8 @@ class TrainingRun:
             The argument of `tinygrad_cnn.data.load`.
         model : str
             A key of `tinygrad_cnn.nn.MODELS`, ``"path/to/file.py:Class"``, or
-            ``"path/to/file.onnx"``, which is trained further.
+            ``"path/to/file.onnx"``, which is trained further: on images normalized as before, if
+            the file says how, as those of ``tinygrad-cnn export`` do.
         training : TrainingSettings
             See `recipe`.
         options : mapping, optional
@@ -246,10 +247,12 @@ class TrainingRun:
         if key not in loaded:
             with ranks.agreement("loading the data"), ranks.rank_0_first("loading the data"):
                 split = training.set_aside(data.load(source, size=size, grayscale=grayscale))
-            path = source if source in NAMED else str(Path(source).resolve())
             loaded.clear()
-            loaded[key] = split, DataSettings.of(split, path, size, grayscale)
+            loaded[key] = split, DataSettings.of(split, located(source), size, grayscale)
         split, of_data = loaded[key]
+        exported = model_file.run_settings() if isinstance(model_file, OnnxFile) else None
+        if exported is not None and exported.data.input_shape[0] == of_data.input_shape[0]:
+            of_data = replace(of_data, mean=exported.data.mean, std=exported.data.std)
         settings = RunSettings(data=of_data, model=model_settings, training=training)
         return cls(settings, split, model_file, distributed=distributed)
 
@@ -603,21 +606,21 @@ class _Saver(Callback):
 
 def chosen_model(name: str, options: dict[str, Any]) -> tuple[ModelSettings, ModelFile | None]:
     """Return a model's settings, and its file if it is a user's; else raise ModelFileError."""
-    if name in MODELS:
+    if name in MODELS or name in LARGE_MODELS:
         return ModelSettings(name=name, options=options), None
     path, _, class_name = name.rpartition(":")
-    kind, copy = ModelFile, MODEL_FILE
-    if name.endswith(".onnx"):
-        path, class_name, kind, copy = name, "OnnxModule", OnnxFile, ONNX_FILE
-    elif not path.endswith(".py"):
+    if not path.endswith(".py") and not is_onnx(name):
         raise ModelFileError(
             f"model is {name!r}, expected {', '.join(MODELS)}, a file and a class in it: "
             "path/to/file.py:Class, or path/to/file.onnx"
         )
     if options:
         raise ModelFileError(f"{name} takes no options, but came with {', '.join(options)}")
-    file = kind.read(Path(path), class_name)
-    return ModelSettings(name=class_name, file=copy, sha256=file.sha256), file
+    if is_onnx(name):
+        onnx_file = OnnxFile.read(Path(name))
+        return onnx_file.settings, onnx_file
+    file = ModelFile.read(Path(path), class_name)
+    return ModelSettings(name=class_name, file=MODEL_FILE, sha256=file.sha256), file
 
 
 def _ranks(distributed: bool) -> OneRank:
