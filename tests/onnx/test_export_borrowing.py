@@ -118,21 +118,24 @@ def test_modules_without_sizes_keep_those_of_the_first_call() -> None:
 
 
 def test_threads_export_one_model_in_turn() -> None:
-    inside, both = threading.Event(), threading.Event()
+    started, other_started, ended = threading.Event(), threading.Event(), threading.Event()
 
     class Waiting(nn.Module):
         def forward(self, x: Any) -> Any:
-            if not inside.is_set():  # in the first export: let the other one start
-                inside.set()
-                both.wait(0.2)
+            if threading.current_thread() is second:
+                other_started.set()
+                assert ended.wait(10)  # without a lock: restores the mode after the first export
+            else:
+                started.set()
+                other_started.wait(0.1)
             return x * 2.0
 
     model = Waiting().train()
-    first = threading.Thread(target=lambda: tg.onnx.export(model, X))
+    first, second = (threading.Thread(target=tg.onnx.export, args=(model, X)) for _ in range(2))
     first.start()
-    inside.wait(10)
-    second = threading.Thread(target=lambda: (tg.onnx.export(model, X), both.set()))
+    assert started.wait(10)
     second.start()
     first.join()
+    ended.set()
     second.join()
     assert model.training
