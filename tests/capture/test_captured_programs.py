@@ -225,7 +225,7 @@ DIFFERENT: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda x: tg.exp(x) if x._array.flat[0] > 0.2 else tg.tanh(x),
         "tanh: the call differs between two inputs of the same sizes",
     ),
-    "shape": (lambda x: x * np.arange(x.shape[1]), "mul: b, a constant, depends on the size"),
+    "shape": (lambda x: x * np.arange(x.shape[1]) ** 2, "mul: b, a constant, depends on the size"),
     "loop": (lambda x: sum(x[:, i] for i in range(x.shape[1])), "depends on the size of the input"),
     "number": (lambda x: x * x.shape[1] ** -0.5, "mul: b, a constant, depends on the size"),
 }  # fmt: skip

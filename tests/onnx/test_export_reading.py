@@ -276,6 +276,29 @@ def test_assignments_for_any_batch(function: Callable[[Any], Any]) -> None:
         assert_same(file, function, torch.tensor(rng.normal(size=(batch, 4)).astype("f4")))
 
 
+@pytest.mark.parametrize("function", [
+    lambda x, i: x[torch.arange(x.shape[0]), i],
+    lambda x, i: x[np.arange(x.shape[0])[:, None], i[:, None], [[0, 2]]],
+    lambda x, i: x + torch.arange(x.shape[1])[:, None] * 0.5,
+    lambda x, i: x * (torch.arange(x.shape[1])[None, :] < i[:, None])[:, :, None].float(),
+    lambda x, i: functional.one_hot(i, 5)[:, :, None] * x.sum(1, keepdim=True),
+    lambda x, i: x.sum(2) + np.arange(x.shape[0], dtype="f4")[:, None],
+    lambda x, i: tg.index_put(x, (np.arange(x.shape[0]), i), 0.5),
+])  # fmt: skip
+def test_counting_along_an_axis_of_any_length(function: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(3)
+    axes = {"x": {0: "batch", 1: "time"}, "i": {0: "batch"}}
+
+    def given(batch: int, time: int) -> tuple[Any, Any]:
+        return (torch.tensor(rng.normal(size=(batch, time, 3)).astype("f4")),
+                torch.tensor(rng.integers(0, 3, batch)))  # fmt: skip
+
+    for example in (given(2, 4), given(1, 3)):
+        file = tg.onnx.export(function, example, dynamic=axes, input_names=["x", "i"])
+        for batch, time in ((1, 5), (3, 3), (4, 7)):
+            assert_same(file, function, *given(batch, time))
+
+
 def test_masks_with_several_values_are_refused() -> None:
     function = in_place(lambda y, x: y.__setitem__(x > 0, torch.zeros(int((SMALL > 0).sum()))))
     with pytest.raises(OnnxError):

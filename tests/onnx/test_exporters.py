@@ -387,8 +387,9 @@ def test_computed_indices() -> None:
     assert_exported(
         lambda x, i: x[i], [CUBE, rows.astype(np.int32)], [[CUBE, other[0][1].astype("i4")]]
     )
-    with pytest.raises(tg.onnx.OnnxError, match="getitem: one of several arrays in an index is"):
-        assert_exported(lambda x, i: x[i, i], [CUBE, rows])
+    assert_exported(lambda x, i: x[i, i], [CUBE, rows], other)
+    assert_exported(lambda x, i: x[i[:, None], :, [0, 4]], [CUBE, rows], other)
+    assert_exported(lambda x, i: x[:, i, 1], [CUBE, rows], other)
     with pytest.raises(tg.onnx.OnnxError, match="getitem: the index is a mask that depends on the"):
         assert_exported(lambda x: tg.getitem(x, x > 20), [CUBE])
 

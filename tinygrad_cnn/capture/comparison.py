@@ -8,6 +8,7 @@ from itertools import chain, combinations
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn.capture.program import (
     CaptureError,
@@ -175,7 +176,7 @@ class _Comparison:
             return found if isinstance(first, list) else tuple(found)
         if isinstance(first, np.ndarray):
             if not all(_equal(first, value) for value in values):
-                self.differs(name, values)
+                return self.expanded([Origin(value, "constant") for value in values], name)
             return first
         if isinstance(first, int | np.integer) and not isinstance(first, bool | np.bool_):
             return first if len({*values}) == 1 else self.fitted([int(v) for v in values], name)
@@ -211,7 +212,7 @@ class _Comparison:
             for value, entry in zip(values, entries, strict=True)
         )
         if not self.by_sizes([value.array.shape for value in values]) or not uniform:
-            self.differs(f"{name}, a constant,", [value.array for value in values])
+            return self.numbered(values, name)
         if len({*entries.tolist()}) > 1:
             return self.scalar(values, entries, name)
         self.set_sizes(values)
@@ -226,6 +227,29 @@ class _Comparison:
         call.sizes = tuple(
             Size(((call, axis),), values=n.values) if isinstance(n, Size) else n
             for axis, n in enumerate(first.sizes or ())
+        )
+        self.calls.append(call)
+        self.added[first] = call
+        return call
+
+    def numbered(self, values: list[Operand], name: str) -> Operand:
+        """Return the numbers from 0 on along an axis whose length varies, as of ``arange(n)``."""
+        first, what = values[0], f"{name}, a constant,"
+        arrays = [value.array for value in values]
+        counts = [array.size for array in arrays]
+        along = {tuple(a for a, n in enumerate(array.shape) if n > 1) for array in arrays} - {()}
+        if not self.by_sizes(counts) or len(along) != 1 or not all(map(_is_numbered, arrays)):
+            self.differs(what, arrays)
+        (axes,) = along
+        if len(axes) != 1:
+            self.differs(what, arrays)
+        size = self.fitted(counts, what)
+        shape = tuple(size if axis in axes else 1 for axis in range(len(first.shape)))
+        scope = self.call.scope if self.call else ""
+        call = Instruction(first.array, "arange", {"shape": shape, "like": first}, scope)
+        call.sizes = first.sizes = tuple(
+            Size(((call, axis),), values=size.values) if axis in axes else 1
+            for axis in range(len(first.shape))
         )
         self.calls.append(call)
         self.added[first] = call
@@ -315,6 +339,11 @@ def _equations(
             offsets = {n - p // divisor for n, p in zip(numbers, lengths, strict=True)}
             if len(offsets) == 1:
                 yield Size((axis,), Fraction(1, divisor), offsets.pop(), values)
+
+
+def _is_numbered(array: NDArray[Any]) -> bool:
+    """Return whether an array has the entries 0, 1, 2, ..."""
+    return array.dtype.kind in "iuf" and bool(np.all(array.reshape(-1) == np.arange(array.size)))
 
 
 def _equal(a: Any, b: Any) -> bool:

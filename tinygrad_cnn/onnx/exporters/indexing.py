@@ -80,17 +80,14 @@ def _gathered(
 
     As in NumPy, their axes come first, unless the arrays stand next to each other.
     """
-    if any(isinstance(part, Reference) for part in chosen.values()):
-        raise OnnxError("one of several arrays in an index is computed, expected only one array")
-    arrays = np.broadcast_arrays(*map(int64, chosen.values()))
-    ndim, found = sum(part is not None for part in parts), arrays[0].ndim
+    ndim, found = sum(part is not None for part in parts), max(map(_ndim, chosen.values()))
     others = [a for a in range(ndim) if a not in chosen]
     y = graph.node("Transpose", x, perm=[*chosen, *others])
-    y = graph.node("GatherND", y, np.stack(arrays, -1))
+    y = graph.node("GatherND", y, _stacked(graph, [*chosen.values()], found))
     is_array = [part is not None and not isinstance(part, slice) for part in parts]
     first = is_array.index(True)
     rest = [part for part, is_one in zip(parts, is_array, strict=True) if not is_one]
-    if not all(is_array[first : first + len(arrays)]):
+    if not all(is_array[first : first + len(chosen)]):
         return y, [slice(None)] * found + rest
     before = sum(part is not None for part in parts[:first])
     if before and found:
@@ -101,6 +98,20 @@ def _gathered(
         ]
         y = graph.node("Transpose", y, perm=order)
     return y, [*parts[:first], *[slice(None)] * found, *rest[first:]]
+
+
+def _stacked(graph: Graph, arrays: list[Any], ndim: int) -> Any:
+    """Return arrays of an index, broadcast against each other, along a new last axis."""
+    if not any(isinstance(part, Reference) for part in arrays):
+        return np.stack(np.broadcast_arrays(*map(int64, arrays)), -1)
+    wide = [in_int64(graph, part) for part in arrays]
+    total = wide[0]
+    for part in wide[1:]:
+        total = graph.node("Add", total, part)  # for its shape
+    shape = graph.node("Shape", total)
+    last = int64([ndim])
+    lines = [graph.node("Unsqueeze", graph.node("Expand", part, shape), last) for part in wide]
+    return graph.node("Concat", *lines, axis=-1)
 
 
 def _axes_of(part: Any) -> list[Any]:

@@ -69,6 +69,15 @@ def _(graph: Graph, size: Any, reciprocal: bool, like: Reference) -> Any:
     return graph.reshaped(number, like.shape)
 
 
+@exporter("arange")
+def _(graph: Graph, shape: Sequence[Any], like: Reference) -> Any:
+    """Return the numbers that `capture` found to count along an axis of a size that varies."""
+    sizes = graph.integers(shape)
+    count = graph.node("ReduceProd", sizes, keepdims=0)
+    line = graph.node("Range", int64(0), count, int64(1))
+    return graph.node("Reshape", graph.node("Cast", line, to=like.dtype), sizes)
+
+
 def to_the_end(step: int) -> int:
     """Return the end of a slice through the last entry, or with a negative step the first."""
     limits = np.iinfo(np.int64)
