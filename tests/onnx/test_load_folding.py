@@ -12,8 +12,8 @@ from support.onnx_models import FLOAT, model, node, ran, value
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.onnx import OnnxError, OnnxModule
-from tinygrad_cnn.onnx.growth import elements
 from tinygrad_cnn.onnx.operator import IMPORTERS, Operator
+from tinygrad_cnn.onnx.sizes import cost
 
 RNG = np.random.default_rng(2)
 
@@ -309,7 +309,7 @@ def test_the_size_of_a_result_is_known_before_it_is_computed(
 ) -> None:
     operator = Operator(op_type, attributes=attributes)
     result = IMPORTERS[op_type](operator, *inputs)
-    assert elements(operator, inputs) == np.size(result)
+    assert cost(operator, inputs)[0] == np.size(result)
 
 
 @pytest.mark.parametrize(

@@ -273,8 +273,10 @@ def test_a_path_that_no_file_can_have_is_refused(path: str) -> None:
 def test_running_out_of_memory_in_a_run_names_the_node() -> None:
     sizes = value("s", [1], TensorProto.INT64)
     proto = model([node("ConstantOfShape", "s", "y", name="large")], {"s": sizes}, ["y"])
+    loaded = tg.onnx.load(proto)
+    loaded.largest = 1 << 60
     with pytest.raises(OnnxError, match="ConstantOfShape 'large': out of memory"):
-        tg.onnx.load(proto)(np.array([1 << 50]))
+        loaded(np.array([1 << 50]))
 
 
 # --- data files ----------------------------------------------------------------------------------

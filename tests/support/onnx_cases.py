@@ -156,7 +156,7 @@ def outcome(case: Case, path: Path) -> Outcome:
         module.eval()
         for inputs, expected in case.data:
             with np.errstate(all="ignore"):  # a NaN may be what is expected
-                results = module(*map(_given, inputs))
+                results = module(*map(given_value, inputs))
             results = results if isinstance(results, tuple) else (results,)
             if len(results) != len(expected):
                 return Outcome(False, False, f"{len(results)} outputs for {len(expected)}")
@@ -234,7 +234,7 @@ def _value(value: Any) -> Any:
     return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
-def _given(value: Any) -> Any:
+def given_value(value: Any) -> Any:
     """Return an input as a user gives it: NumPy itself has no bfloat16."""
     is_bfloat16 = isinstance(value, np.ndarray) and value.dtype.name == "bfloat16"
     return value.astype(np.float32) if is_bfloat16 else value

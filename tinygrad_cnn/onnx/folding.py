@@ -16,37 +16,32 @@ from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.onnx.calls import MOST_CALLS, Body, NodeCall
 from tinygrad_cnn.onnx.errors import OnnxError, named
-from tinygrad_cnn.onnx.growth import elements
 from tinygrad_cnn.onnx.operator import IMPORTERS, Operator, check_inputs, short
-from tinygrad_cnn.onnx.weights import SETTINGS, own_statistics, weights
+from tinygrad_cnn.onnx.sizes import cost, decides
+from tinygrad_cnn.onnx.weights import own_statistics, weights
 
 __all__ = ["Folding"]
 
 LIMIT = 1 << 31
 """The most bytes of all the constants that are computed at loading."""
 
+MOST_WORK = 1 << 38
+"""The most products of two numbers to compute at loading; what takes more is left to each run."""
+
 LARGEST_SAMPLE = 1 << 27
 """The most elements of an input for which the shapes of a model are found by running it."""
 
 _SHAPES = ("Shape", "Size")
+_WIDEST = 8  # bytes of an element
 _RANDOM = {
     "Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
     "RandomUniformLike",
 }  # fmt: skip
-_SIZED_BY_VALUE = {"Compress": [0, 1], "NonMaxSuppression": [0, 1], "NonZero": [0], "Unique": [0]}
-"""Operators with shapes that depend on values, beside the settings of others."""
-
 _REASONS = {
     "If": ", as the condition is not known at loading; input_shapes may settle it",
     "Loop": ", as the number of rounds may depend on the input",
     "Scan": ", as the number of rounds may depend on the input",
 }
-
-_SAME_SIZE = {
-    "Clip", "CumSum", "DequantizeLinear", "Dropout", "Gather", "GatherElements", "GatherND",
-    "QuantizeLinear", "Trilu",
-}  # fmt: skip
-"""Operators with settings that no shape depends on."""
 
 
 @dataclass
@@ -71,7 +66,8 @@ class Folding:
     buffers: dict[str, NDArray[Any]] = field(default_factory=dict)
     samples: dict[str, NDArray[Any]] = field(default_factory=dict)
     calls: list[NodeCall] = field(default_factory=list)
-    _spent: int = 0
+    _spent: int = 0  # bytes
+    _work: int = 0
     _names: dict[int, str] = field(default_factory=dict)
 
     def run(self, body: Body) -> list[str]:
@@ -118,10 +114,16 @@ class Folding:
         if op_type in _RANDOM or not all(name in values for name in inputs):
             return False
         arguments = [values[name] if name else None for name in call.inputs]
-        count = elements(call.operator, arguments)
-        if self._spent + count > LIMIT:
-            raise OnnxError(f"{call.operator}: its constant result of at least {count:,} elements "
-                            f"exceeds the limit of {LIMIT:,} bytes for all")  # fmt: skip
+        count, work, is_known = cost(call.operator, arguments)
+        if self._spent + count * _WIDEST > LIMIT:
+            if not is_known:
+                return False
+            raise OnnxError(f"{call.operator}: its constant result takes about "
+                            f"{count * _WIDEST:,} bytes, which exceeds the limit of {LIMIT:,} for "
+                            "all")  # fmt: skip
+        if self._work + work > MOST_WORK:
+            return False
+        self._work += work
         for name, value in zip(call.outputs, computed(call, arguments), strict=False):
             array = array_of(value)
             if name:
@@ -133,16 +135,16 @@ class Folding:
 
     def _sample(self, call: NodeCall) -> None:
         """Find the shapes of the results, if values of inputs do not decide them."""
-        op_type = call.operator.op_type
-        settings = () if op_type in _SAME_SIZE else SETTINGS.get(op_type, ())
-        deciding = {*settings, *_SIZED_BY_VALUE.get(op_type, ())}
-        arguments: list[Any] = []
         for i, name in enumerate(call.inputs):
-            if name and name not in self.known and (i in deciding or name not in self.samples):
-                return
-            arguments.append(self._argument(name) if name else None)
-        if elements(call.operator, list(map(array_of, arguments))) > LARGEST_SAMPLE:
+            if name and name not in self.known:
+                sample = self.samples.get(name)
+                if sample is None or decides(call.operator.op_type, i, sample.dtype):
+                    return
+        count, work, _ = cost(call.operator, [self._value(name) for name in call.inputs])
+        if count > LARGEST_SAMPLE or self._work + work > MOST_WORK:
             return
+        self._work += work
+        arguments = [self._argument(name) if name else None for name in call.inputs]
         try:
             with np.errstate(all="ignore"):
                 results = computed(call, arguments)
@@ -151,6 +153,10 @@ class Folding:
         for name, value in zip(call.outputs, results, strict=False):
             if name:
                 self.samples[name] = _shaped(array_of(value))
+
+    def _value(self, name: str) -> NDArray[Any] | None:
+        """Return a constant, or a sample, which takes no memory."""
+        return self.known[name] if name in self.known else self.samples.get(name)
 
     def _argument(self, name: str) -> Any:
         if name in self.known:

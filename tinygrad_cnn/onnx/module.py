@@ -42,11 +42,15 @@ class OnnxModule(OnnxPart):
         The version of the standard's operators that the file states.
     input_shape : tuple of int or None
         That of one example, without the batch axis, if the file states it; for `summary`.
+    largest : int
+        The most elements that an array of a run may have, 2³¹ unless another number is set. A step
+        that needs more is refused, by an estimate before it is computed.
     """
 
     inputs: tuple[InputInfo, ...]
     outputs: tuple[str, ...]
     opset: int
+    largest: int = 1 << 31
     _steps: list[OnnxStep]
     _parts: list[OnnxPart]  # those around steps
     _held: list[tuple[str, OnnxPart, str]]  # parameters and buffers: the value, holder and key
@@ -67,7 +71,7 @@ class OnnxModule(OnnxPart):
             values[name] = holder._contents[key]
         held = {id(value) for value in values.values()}
         values.update(self._bound(inputs, named))
-        run = OnnxRun(self._steps, values, self._hooked_calls())
+        run = OnnxRun(self._steps, values, self._hooked_calls(), self.largest)
         outside = recording.get()
         try:
             run(0, len(self._steps))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -29,6 +29,27 @@ IMPORTERS: dict[str, Callable[..., Any]] = {}
 """How each operator is computed, by its name: see `importer`."""
 
 _OWN = "tinygrad_cnn.onnx.importers."  # where each operator is declared once
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRule:
+    """What decides the shapes of the results of an operator, and how large they get.
+
+    Attributes
+    ----------
+    sized_by : tuple of int, or None
+        The inputs whose values decide shapes; None if it is not stated.
+    elements : callable or None
+        Returns an upper limit for the elements of the largest array, for the `Operator` and its
+        inputs; or a tuple of that and of the number of products of two numbers.
+    """
+
+    sized_by: tuple[int, ...] | None = None
+    elements: Callable[..., int | tuple[int, int]] | None = None
+
+
+SIZES: dict[str, SizeRule] = {}
+"""Those of operators, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +109,11 @@ def short(name: str) -> str:
     return repr(name if len(name) <= _SHOWN else f"{name[:half]}...{name[-half:]}")
 
 
-def importer(op_type: str) -> Callable[[F], F]:
+def importer(
+    op_type: str,
+    sized_by: Sequence[int] | None = None,
+    elements: Callable[..., int | tuple[int, int]] | None = None,
+) -> Callable[[F], F]:
     """Declare how an operator is computed.
 
     The function gets the `Operator` and its inputs: floating values as Tensors (or as arrays, if
@@ -97,10 +122,22 @@ def importer(op_type: str) -> Callable[[F], F]:
     variance of a batch normalization are buffers, Tensors that it may change in place in train
     mode.
 
+    Parameters
+    ----------
+    op_type : str
+        With the domain, if that is not the standard's.
+    sized_by : sequence of int, optional
+        The inputs whose values decide the shapes of results, () for none. Loading finds the shapes
+        behind an operator of another domain only if this is stated.
+    elements : callable, optional
+        Called with the `Operator` and its inputs as arrays, it returns an upper limit for the
+        elements of a result. Without it, that is the product of the sizes of all inputs: what may
+        become too large is not computed at loading.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg
-    >>> @tg.onnx.importer("com.example::Swish")
+    >>> @tg.onnx.importer("com.example::Swish", sized_by=())
     ... def _(node, x):
     ...     return x * tg.sigmoid(node.get("beta", 1.0) * x)
     """
@@ -110,6 +147,8 @@ def importer(op_type: str) -> Callable[[F], F]:
         if all(name.startswith(_OWN) for name in modules):
             raise ValueError(f"importer: {op_type} is declared in {' and in '.join(modules)}")
         IMPORTERS[op_type] = function
+        if sized_by is not None or elements is not None:
+            SIZES[op_type] = SizeRule(None if sized_by is None else tuple(sized_by), elements)
         return function
 
     return declare

@@ -15,6 +15,7 @@ from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.onnx.errors import OnnxError, explained
 from tinygrad_cnn.onnx.operator import IMPORTERS, Operator
 from tinygrad_cnn.onnx.part import OnnxPart
+from tinygrad_cnn.onnx.sizes import check_size
 
 __all__ = ["OnnxRun", "OnnxStep", "PartCall", "part_calls"]
 
@@ -46,9 +47,11 @@ class OnnxStep:
     within: tuple[OnnxPart, ...] = ()
     last: tuple[str, ...] = ()
 
-    def run(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
+    def run(self, arguments: Sequence[Any], largest: int) -> tuple[Any, ...]:
         """Return the results: Tensors and arrays."""
         operator = self.operators[self.part.training]
+        if len(arguments) > 1 or operator.attributes:  # or they are no larger than the input
+            check_size(operator, arguments, largest)
         try:
             result = IMPORTERS[operator.op_type](operator, *arguments)
         except Exception as error:
@@ -142,12 +145,18 @@ class OnnxRun:
         The inputs, parameters, buffers and constants; the results are added.
     calls : dict of int to list of PartCall
         The calls of parts with hooks, by their first step.
+    largest : int
+        The most elements of an array.
     """
 
     def __init__(
-        self, steps: Sequence[OnnxStep], values: dict[str, Any], calls: dict[int, list[PartCall]]
+        self,
+        steps: Sequence[OnnxStep],
+        values: dict[str, Any],
+        calls: dict[int, list[PartCall]],
+        largest: int,
     ) -> None:
-        self._steps, self._values, self._calls = steps, values, calls
+        self._steps, self._values, self._calls, self._largest = steps, values, calls, largest
         self._outside = recording.get()
         self._part: OnnxPart | None = None
 
@@ -175,7 +184,7 @@ class OnnxRun:
         values = self._values
         self._enter(step.part, step.path)
         arguments = [values[name] if name else None for name in step.inputs]
-        results = step.run(arguments)
+        results = step.run(arguments, self._largest)
         if self._outside.observers:
             step.announce(arguments, results)
         values.update(zip(step.outputs, results, strict=False))

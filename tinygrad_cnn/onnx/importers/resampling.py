@@ -50,8 +50,8 @@ class ResizedAxis:
 def _(node: Operator, x: Any, roi: Any = None, scales: Any = None, sizes: Any = None) -> Any:
     if node.opset < 11:  # then the second input holds the scales
         scale = roi if node.opset == 10 else None
-        return _resized(node, x, _axes(node, x, None, scale, None), "asymmetric", "simple")
-    axes = _axes(node, x, roi, scales, sizes)
+        return _resized(node, x, resized_axes(node, x, None, scale, None), "asymmetric", "simple")
+    axes = resized_axes(node, x, roi, scales, sizes)
     transformation = node.get("coordinate_transformation_mode", "half_pixel")
     return _resized(node, x, axes, transformation, node.get("nearest_mode", "round_prefer_floor"))
 
@@ -62,7 +62,7 @@ def _(node: Operator, x: Any, scales: Any = None) -> Any:
         scales = node.get("scales")
         if scales is None:
             scales = 1, 1, node.get("height_scale", 1), node.get("width_scale", 1)
-    return _resized(node, x, _axes(node, x, None, scales, None), "asymmetric", "floor")
+    return _resized(node, x, resized_axes(node, x, None, scales, None), "asymmetric", "floor")
 
 
 def _resized(
@@ -118,7 +118,7 @@ def _is_usual(node: Operator, axes: list[ResizedAxis], transformation: str) -> b
 # --- sizes ---------------------------------------------------------------------------------------
 
 
-def _axes(node: Operator, x: Any, roi: Any, scales: Any, sizes: Any) -> list[ResizedAxis]:
+def resized_axes(node: Operator, x: Any, roi: Any, scales: Any, sizes: Any) -> list[ResizedAxis]:
     """Return the axes of `x` with their new lengths."""
     chosen = axes_of(node, node.get("axes", range(x.ndim)), x.ndim)
     given = [None if v is None or np.size(v) == 0 else _listed(v) for v in (scales, sizes)]
