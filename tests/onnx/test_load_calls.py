@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -198,3 +201,16 @@ def test_hooks_within_hooks_are_called_from_the_outside_in() -> None:
     loaded(X)
     assert order[:4] == ["block before", "block.fc before", "block.fc after", "block after"]
     assert order[4:] == ["block before", "block after"]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_the_parts_of_a_copy_have_hooks_of_their_own(copied: Callable[..., Any]) -> None:
+    loaded = nested()
+    found: list[Any] = []
+    loaded.block.register_forward_hook(lambda module, args, y: found.append(module))
+    other = copied(loaded)
+    other(X)
+    assert found == []
+    assert [module for module, _, _ in seen(other.block, other)] == [other.block] * 2
+    loaded(X)
+    assert found == [loaded.block] * 2
