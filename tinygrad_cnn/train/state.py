@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.train.errors import RunError
+from tinygrad_cnn.train.nested_values import UnwritableError, with_arrays, without_arrays
 from tinygrad_cnn.train.weight_files import DTYPES, decoded, other_kind
 
 __all__ = ["check_bytes", "load", "pack_arrays", "pack_own", "read_arrays", "read_state",
            "read_weights", "save", "unpack_arrays", "unpack_own", "write_arrays", "write_state",
            "write_weights"]  # fmt: skip
 
-_ARRAY, _TUPLE, _DICT, _COMPLEX = "$array", "$tuple", "$dict", "$complex"
 _KEY = "state"
 _OWN = "own"
 _SHA256 = "sha256"
@@ -339,7 +339,7 @@ def pack_own(own: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str,
     The rest is metadata: JSON under a name, or nothing if the model has no own state.
     """
     inside: dict[str, NDArray[Any]] = {}
-    plain = _without_arrays(own, "", inside)
+    plain = without_arrays(own, "", inside)
     return inside, {_OWN: json.dumps(plain)} if own else {}
 
 
@@ -404,8 +404,8 @@ def _write(owner: str, path: str | os.PathLike[str], state: Mapping[str, Any]) -
     """Write nested state; the message about a value that cannot be written begins with `owner`."""
     arrays: dict[str, NDArray[Any]] = {}
     try:
-        plain = _without_arrays(state, "", arrays)
-    except _UnwritableError as error:
+        plain = without_arrays(state, "", arrays)
+    except UnwritableError as error:
         raise TypeError(f"{owner}{str(error).removeprefix('/')}") from error
     write_arrays(path, arrays, {_KEY: json.dumps(plain)})
 
@@ -443,7 +443,7 @@ def _nested(
     path: str | os.PathLike[str], text: str, arrays: dict[str, NDArray[Any]]
 ) -> dict[str, Any]:
     try:
-        state = _with_arrays(json.loads(text), arrays)
+        state = with_arrays(json.loads(text), arrays)
         if not isinstance(state, dict):
             raise ValueError(f"it is a {type(state).__name__}, expected values by name")
         return state
@@ -457,67 +457,3 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[s
     if not os.path.isfile(path):
         raise RunError(f"{path}: there is no such file")
     return unpack_arrays(Path(path).read_bytes(), os.fspath(path))
-
-
-class _UnwritableError(TypeError):
-    """A value that cannot be written; the message begins with its path."""
-
-
-def _without_arrays(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Move the arrays of `value` to `arrays`; return it as JSON, with names in their place.
-
-    A name is the path to the array as a JSON pointer (RFC 6901).
-    """
-
-    def inner(value: Any, step: Any) -> Any:
-        step = str(step).replace("~", "~0").replace("/", "~1")
-        return _without_arrays(value, f"{name}/{step}", arrays)
-
-    value = array_of(value)
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        arrays[name] = value
-        return {_ARRAY: name}
-    if isinstance(value, np.ndarray) and value.dtype.kind == "c":
-        return {_COMPLEX: inner(np.stack([value.real, value.imag], axis=-1), "parts")}
-    if hasattr(value, "state_dict") and not isinstance(value, type):
-        return _without_arrays(value.state_dict(), name, arrays)
-    if isinstance(value, Mapping):
-        if all(isinstance(key, str) and not key.startswith("$") for key in value):
-            return {key: inner(item, key) for key, item in value.items()}
-        return {_DICT: [inner(pair, f"{_DICT}{i}") for i, pair in enumerate(value.items())]}
-    if isinstance(value, list):
-        return [inner(item, i) for i, item in enumerate(value)]
-    if isinstance(value, tuple):
-        return {_TUPLE: [inner(item, i) for i, item in enumerate(value)]}
-    if isinstance(value, complex):
-        return {_COMPLEX: [value.real, value.imag]}
-    if value is None or isinstance(value, str | int | float):
-        return value
-    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-    raise _UnwritableError(
-        f"{name} is {kind}; expected numbers, texts, arrays, Tensors, None, or dicts, lists and "
-        "tuples of them, or what has a state_dict()"
-    )
-
-
-def _with_arrays(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    if isinstance(value, list):
-        return [_with_arrays(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
-    key, held = next(iter(value.items())) if len(value) == 1 else ("", None)
-    if key == _ARRAY:
-        return arrays[str(held)]
-    if key == _TUPLE:
-        return tuple(_with_arrays(held, arrays))
-    if key == _DICT:
-        return dict(_with_arrays(held, arrays))
-    if key == _COMPLEX:
-        parts = _with_arrays(held, arrays)
-        if isinstance(parts, list):
-            return complex(*parts)
-        joined = np.ascontiguousarray(parts).view(np.result_type(parts.dtype, np.complex64))
-        return joined.reshape(parts.shape[:-1])
-    return {key: _with_arrays(item, arrays) for key, item in value.items()}
