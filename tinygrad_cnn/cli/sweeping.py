@@ -27,7 +27,7 @@ from tinygrad_cnn.experiments.sweep import check_compared, metric_of, runs_to_cs
 from tinygrad_cnn.support.text import aligned
 from tinygrad_cnn.train import RunFolder, RunSettings
 from tinygrad_cnn.train.data_settings import DataSettings
-from tinygrad_cnn.train.training_run import chosen_model
+from tinygrad_cnn.train.model_choice import chosen_model
 
 __all__ = ["run_sweep"]
 

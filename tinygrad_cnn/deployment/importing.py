@@ -19,12 +19,12 @@ from tinygrad_cnn.train.data_settings import located
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.metadata import settings_of
 from tinygrad_cnn.train.metrics import METRICS
+from tinygrad_cnn.train.model_choice import chosen_model
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.onnx_file import OnnxFile, is_onnx
 from tinygrad_cnn.train.own_state import load_own_state, own_state
 from tinygrad_cnn.train.run_folder import build_model
 from tinygrad_cnn.train.state import unpack_arrays, unpack_own, write_weights
-from tinygrad_cnn.train.training_run import chosen_model
 
 __all__ = ["import_run"]
 

@@ -22,8 +22,7 @@ from tinygrad_cnn.distributed.faults import ONE_RANK, OneRank
 from tinygrad_cnn.distributed.ranks import guard
 from tinygrad_cnn.distributed.sampler import DistributedSampler
 from tinygrad_cnn.distributed.sync_batch_norm import convert_sync_batchnorm
-from tinygrad_cnn.nn import MODELS, Module
-from tinygrad_cnn.nn.models.registry import LARGE_MODELS
+from tinygrad_cnn.nn import Module
 from tinygrad_cnn.support.arguments import choice
 from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.choices import AUGMENTATIONS
@@ -33,8 +32,9 @@ from tinygrad_cnn.train.evaluation import Evaluation, evaluate
 from tinygrad_cnn.train.history import History
 from tinygrad_cnn.train.json_lines import JSONLines
 from tinygrad_cnn.train.loop import Callback, fit
-from tinygrad_cnn.train.model_file import MODEL_FILE, ModelFile
-from tinygrad_cnn.train.onnx_file import OnnxFile, is_onnx
+from tinygrad_cnn.train.model_choice import chosen_model
+from tinygrad_cnn.train.model_file import ModelFile
+from tinygrad_cnn.train.onnx_file import OnnxFile
 from tinygrad_cnn.train.own_state import (
     global_random,
     has_hidden_state,
@@ -45,10 +45,10 @@ from tinygrad_cnn.train.own_state import (
     unsaved,
 )
 from tinygrad_cnn.train.run_folder import WEIGHTS, RunFolder, build_model
-from tinygrad_cnn.train.settings import ModelSettings, RunSettings, TrainingSettings
+from tinygrad_cnn.train.settings import RunSettings, TrainingSettings
 from tinygrad_cnn.train.state import write_weights
 
-__all__ = ["TrainingRun", "chosen_model"]
+__all__ = ["TrainingRun"]
 
 EVALUATION_BATCH = 250
 
@@ -602,25 +602,6 @@ class _Saver(Callback):
     def epoch(self, history: History) -> None:
         self.run._save_weights(self.folder)
         self.run._begun[self.checkpoint.steps] = len(history)
-
-
-def chosen_model(name: str, options: dict[str, Any]) -> tuple[ModelSettings, ModelFile | None]:
-    """Return a model's settings, and its file if it is a user's; else raise ModelFileError."""
-    if name in MODELS or name in LARGE_MODELS:
-        return ModelSettings(name=name, options=options), None
-    path, _, class_name = name.rpartition(":")
-    if not path.endswith(".py") and not is_onnx(name):
-        raise ModelFileError(
-            f"model is {name!r}, expected {', '.join(MODELS)}, a file and a class in it: "
-            "path/to/file.py:Class, or path/to/file.onnx"
-        )
-    if options:
-        raise ModelFileError(f"{name} takes no options, but came with {', '.join(options)}")
-    if is_onnx(name):
-        onnx_file = OnnxFile.read(Path(name))
-        return onnx_file.settings, onnx_file
-    file = ModelFile.read(Path(path), class_name)
-    return ModelSettings(name=class_name, file=MODEL_FILE, sha256=file.sha256), file
 
 
 def _ranks(distributed: bool) -> OneRank:
