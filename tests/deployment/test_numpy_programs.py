@@ -125,7 +125,7 @@ def test_the_program_of_lenet_fits_on_a_screen(tmp_path: Path) -> None:
     write_program(run, tmp_path / "net.py")
     lines = (tmp_path / "net.py").read_text(encoding="utf-8").splitlines()
     ast.parse("\n".join(lines), feature_version=(3, 9))
-    assert len(lines) <= 60
+    assert len(lines) <= 62
     assert max(map(len, lines)) <= 100
 
 
@@ -190,6 +190,82 @@ def test_a_program_has_classes_of_any_name_and_prints_them(tmp_path: Path) -> No
     assert [f"{line.rpartition('  ')[0]}" for line in printed.splitlines() if "%" in line] == [
         ODD[k] for k in best
     ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names of files there")
+@pytest.mark.parametrize("name", ['q"""x.py', "b\\N.py", "{x}.py", "a\nb.py", "ü'.py", "\\u1.py"])
+def test_a_program_has_a_file_of_any_name(name: str, tmp_path: Path) -> None:
+    write_program(trained(nn.Sequential(nn.Flatten()), (3, 1, 1), 3), tmp_path / name)
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    said = ast.get_docstring(ast.parse(text)) or ""
+    assert f"python {name} IMAGES.npy" in said
+    assert f"in {name[:-3]}.npz," in said
+    assert predicted(tmp_path / name, images((3, 1, 1), 2)).shape == (2, 3)
+
+
+def test_a_program_without_an_argument_says_how_it_is_used(tmp_path: Path) -> None:
+    write_program(trained(nn.Sequential(nn.Flatten()), (3, 1, 1), 3), tmp_path / "net.py")
+    command = [sys.executable, "-I", str(tmp_path / "net.py")]
+    ran = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.decode().strip() == "usage: python net.py IMAGES.npy"
+
+
+class Calling(nn.Module):
+    """Calls a function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
+
+
+@pytest.mark.parametrize("model", [
+    nn.Conv2d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2),
+    nn.ConvTranspose2d(4, 3, 3, stride=2, padding=1, output_padding=1),
+    nn.Conv2d(4, 2, 3, padding=((0, 1), (0, 1))),
+    nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.LayerNorm(7), nn.AdaptiveAvgPool2d(3),
+    nn.Upsample(scale_factor=2, mode="bilinear"), nn.Upsample((3, 11), mode="bicubic"),
+    nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.Sequential(nn.Flatten(), nn.Linear(252, 2)),
+    *map(Calling, [
+        lambda x: x**2, lambda x: (x * x + 1) ** 0.5, lambda x: tg.pow(-1.0, tg.round(x)),
+        lambda x: x, lambda x: x / len(x), lambda x: x * (1 / max(len(x), 1)),
+        lambda x: x / np.full((1, 1), len(x)),
+        lambda x: x.reshape(-1, 7), lambda x: x.reshape(-1, 9, 28).sum(1), tg.norm,
+        lambda x: x.reshape(len(x), 28, 9).max((1, 2)), lambda x: tg.sort(x, 1, descending=True),
+        lambda x: tg.unfold(x, 3), lambda x: tg.logsumexp(x, 1),
+        lambda x: tg.put(x[:, 0], (slice(None), 1), (len(x), 2, 9, 7)), lambda x: tg.cumsum(x, 2),
+        lambda x: tg.maxpool(x[:, 0], 2) + tg.avgpool(x[:, 1], 2),
+    ]),
+])  # fmt: skip
+def test_networks_take_any_number_of_images(model: nn.Module) -> None:
+    network = network_source(model, (4, 9, 7))
+    model.eval()
+    for count in (0, 1, 4, 7):
+        x = np.random.default_rng(count).standard_normal((count, 4, 9, 7)).astype(np.float32)
+        came, expected = network.run(x), model(tg.Tensor(x)).numpy()
+        assert (came.dtype, came.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_allclose(came, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_output_without_the_input_is_refused() -> None:
+    with pytest.raises(CaptureError, match="does not depend on the values of its input"):
+        network_source(Calling(lambda x: tg.Tensor([1.0]) * 2), (3,))
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: x * len(x) ** 2, lambda x: x[: len(x) // 2],
+])  # fmt: skip
+def test_other_numbers_of_images_are_refused(function: Callable[..., Any]) -> None:
+    with pytest.raises(CaptureError, match=r"depend|for 5 images") as raised:
+        network_source(Calling(function), (3,))
+    assert "axis" not in str(raised.value)
+
+
+def test_a_network_with_values_that_are_not_numbers_is_compared_without_a_warning() -> None:
+    network = network_source(Calling(tg.sqrt), (3,))
+    assert network.body == ["    return np.sqrt(x)  # (N, 3)"]
 
 
 def test_many_classes_are_in_the_file_of_arrays(tmp_path: Path) -> None:

@@ -16,12 +16,15 @@ from tinygrad_cnn.capture.program import (
     Output,
     Program,
     Size,
+    SizeError,
     parts,
 )
+from tinygrad_cnn.capture.refused import REFUSED
 from tinygrad_cnn.capture.tracing import captured, flat
 from tinygrad_cnn.support.modules import public
 
 __all__ = [
+    "REFUSED",
     "CaptureError",
     "Instruction",
     "Operand",
@@ -29,6 +32,7 @@ __all__ = [
     "Output",
     "Program",
     "Size",
+    "SizeError",
     "captured",
     "compared",
     "flat",

@@ -18,6 +18,7 @@ from tinygrad_cnn.capture.program import (
     Output,
     Program,
     Size,
+    SizeError,
     parts,
 )
 from tinygrad_cnn.ops.shape import broadcast_to
@@ -310,9 +311,9 @@ class _Comparison:
                 "depends on values that NumPy or Python read, or on random numbers; compute it "
                 f"with ops of Tensors{at_line}"
             )
-        raise CaptureError(
+        raise SizeError(
             f"{place}: {what} depends on the size of the input ({shown}) in a way that the "
-            f"program cannot state; leave that axis out of the dynamic ones{at_line}"
+            f"program cannot state{at_line}"
         )
 
 

@@ -12,11 +12,25 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.op import Op
 
-__all__ = ["CaptureError", "Instruction", "Operand", "Origin", "Output", "Program", "Size", "parts"]
+__all__ = [
+    "CaptureError",
+    "Instruction",
+    "Operand",
+    "Origin",
+    "Output",
+    "Program",
+    "Size",
+    "SizeError",
+    "parts",
+]
 
 
 class CaptureError(RuntimeError):
     """A function does what a list of calls of ops cannot say."""
+
+
+class SizeError(CaptureError):
+    """What a function does depends on the size of its input in a way that cannot be stated."""
 
 
 @dataclass(eq=False, slots=True)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.deployment.network import WIDTH, NumpyNetwork, network_source
+from tinygrad_cnn.deployment.layout import WIDTH
+from tinygrad_cnn.deployment.network import NumpyNetwork, network_source
 from tinygrad_cnn.deployment.npz_files import METADATA, write_npz_file
 from tinygrad_cnn.deployment.numpy_ops import softmax
 from tinygrad_cnn.deployment.source import FunctionSource
@@ -59,6 +60,8 @@ def predict(images, batch=64):
     return np.concatenate([softmax(network((x / np.float32(255) - MEAN) / STD)) for x in parts])
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {{Path(__file__).name}} IMAGES.npy")
     for row in predict(np.load(sys.argv[1])):
         print(f"{{CLASSES[row.argmax()]}}  {{row.max():.2%}}")
 '''
@@ -175,8 +178,8 @@ def _program(
         shapes=", ".join(shapes),
         sizes=sizes,
         classes=len(data.classes),
-        file=path.name,
-        arrays=path.with_suffix(".npz").name,
+        file=_escaped(path.name),
+        arrays=_escaped(path.with_suffix(".npz").name),
         version=__version__,
         imports="\n".join(imports),
         labels=labels,
@@ -185,7 +188,17 @@ def _program(
         functions="\n\n".join(functions),
         body="\n".join(network.body),
     )
+    compile(text, path, "exec")
     return arrays, text
+
+
+def _escaped(name: str) -> str:
+    """Return a name as the part of a docstring."""
+    return "".join(c if c.isprintable() and c not in '\\"' else _code(c) for c in name)
+
+
+def _code(character: str) -> str:
+    return f"\\{character}" if character in '\\"' else ascii(character)[1:-1]
 
 
 def _channels(values: Any) -> str:

@@ -1,11 +1,14 @@
 """Ops as short NumPy functions, whose source is written into NumPy programs.
 
+Those on windows are in `numpy_windows`.
+
 Each function takes the arguments of its op, in the same order. An ``if`` that the options of a
 program decide is left out of that program, and so are parameters that are then without use: general
 functions here are short ones there. An op whose forward is plain NumPy needs no function here.
 """
 
-# Only NumPy, the math module and other functions of this file can be used: see `source.parts`.
+# Only NumPy, the math module and other functions of these two files can be used: see
+# `source.resolved`.
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from tinygrad_cnn.deployment.source import numpy_source
 
@@ -35,6 +37,21 @@ def sub(a: Any, b: Any) -> Any:
 @numpy_source("div")
 def div(a: Any, b: Any) -> Any:
     return a / b
+
+
+@numpy_source("pow")
+def power(a: Any, b: Any) -> Any:
+    return a**b
+
+
+@numpy_source("mod")
+def mod(a: Any, b: Any) -> Any:
+    return np.mod(a, b)
+
+
+@numpy_source("floor_divide")
+def floor_divide(a: Any, b: Any) -> Any:
+    return np.floor_divide(a, b)
 
 
 @numpy_source("neg")
@@ -122,6 +139,11 @@ def erf(x: Any) -> Any:
     return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
 
+@numpy_source("erfc")
+def erfc(x: Any) -> Any:
+    return np.vectorize(math.erfc, otypes=[x.dtype])(x)
+
+
 @numpy_source("relu")
 def relu(x: Any, at_zero: float = 1.0) -> Any:
     return np.maximum(x, 0)
@@ -192,6 +214,14 @@ def getitem(x: Any, index: Any) -> Any:
     return x[index]
 
 
+@numpy_source("put")
+def put(x: Any, index: Any, shape: Any) -> Any:
+    """Add x to zeros, at an index."""
+    y = np.zeros(shape, x.dtype)
+    np.add.at(y, index, x)
+    return y
+
+
 @numpy_source("concatenate")
 def concatenate(arrays: Any, axis: Any = 0) -> Any:
     return np.concatenate(arrays, axis)
@@ -219,6 +249,47 @@ def total(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     if keepdims:
         return x.sum(axis, keepdims=True)
     return x.sum(axis)
+
+
+@numpy_source("sum_to")
+def sum_to(x: Any, shape: Any) -> Any:
+    """Sum along the axes that a broadcast from the shape repeats."""
+    small = np.empty(shape).shape
+    wide = (1,) * (x.ndim - len(small)) + small
+    return x.sum(tuple(np.flatnonzero(np.equal(wide, 1))), keepdims=True).reshape(small)
+
+
+@numpy_source("cumsum")
+def cumsum(x: Any, axis: Any = None) -> Any:
+    if x.dtype.kind != "f":
+        return np.cumsum(x, axis)
+    return np.cumsum(x, axis, np.float64).astype(x.dtype)
+
+
+@numpy_source("logsumexp")
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Return ln Σ eˣ without overflow."""
+    peak = x.max(axis, keepdims=True)
+    peak = np.where(np.isfinite(peak), peak, np.zeros_like(peak))
+    with np.errstate(divide="ignore"):
+        y = np.log(np.exp(x - peak).sum(axis, keepdims=True)) + peak
+    if keepdims:
+        return y
+    return np.squeeze(y, axis)
+
+
+@numpy_source("mse")
+def mse(a: Any, b: Any, reduction: str = "mean") -> Any:
+    if reduction == "none":
+        return np.square(a - b)
+    if reduction == "sum":
+        return np.square(a - b).sum()
+    return np.square(a - b).mean()
+
+
+@numpy_source("squared_error")
+def squared_error(a: Any, b: Any, reduction: str = "sum") -> Any:
+    return mse(a, b, reduction) / 2
 
 
 @numpy_source("mean")
@@ -286,7 +357,7 @@ def layer_norm(
 
 @numpy_source("group_norm")
 def group_norm(x: Any, groups: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5) -> Any:
-    g = x.reshape(len(x), groups, -1)
+    g = x.reshape(len(x), groups, math.prod(x.shape[1:]) // groups)
     g = g - g.mean(2, keepdims=True)
     y = (g / np.sqrt(np.square(g).mean(2, keepdims=True) + eps)).reshape(x.shape)
     if weight is not None:
@@ -296,167 +367,59 @@ def group_norm(x: Any, groups: Any, weight: Any = None, bias: Any = None, eps: A
     return y
 
 
-# --- windows -----------------------------------------------------------------------------------
+# --- functions made of ops that read values ------------------------------------------------------
 
 
-@numpy_source("conv2d")
-def conv2d(
-    x: Any,
-    w: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Any:
-    """Return y[n, f, h, w] = Σ x[n, c, h + i, w + j] · w[f, c, i, j] over c, i and j."""
-    if padding == "same":
-        padding = same_padding(x, w.shape[2:], stride, dilation)
-    if padding == "valid":
-        padding = 0
-    if isinstance(padding, int):
-        x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    else:
-        x = bordered(x, padding)
-    if dilation != 1:
-        w = dilated(w, dilation)
-    if groups != 1:
-        x = x.reshape(len(x), groups, -1, *x.shape[2:])
-        w = w.reshape(groups, -1, *w.shape[1:])
-    windows = sliding_window_view(x, w.shape[-2:], (-2, -1))  # (N, C, H', W', kh, kw)
-    if stride != 1:
-        sh, sw = np.broadcast_to(stride, 2)
-        windows = windows[..., ::sh, ::sw, :, :]
-    if groups == 1:
-        y = np.einsum("nchwij,fcij->nfhw", windows, w, optimize=True)
-    if groups != 1:
-        offsets = np.ndindex(*w.shape[-2:])
-        y = sum(np.einsum("ngchw,gfc->ngfhw", windows[..., i, j], w[..., i, j]) for i, j in offsets)
-        y = y.reshape(len(x), -1, *y.shape[3:])
-    if bias is None:
-        return y
-    return y + bias[:, None, None]
+@numpy_source("norm")
+def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
+    """Return (Σ |x|ᵖ)^(1/p), without overflow on the way."""
+    x = np.abs(x)
+    largest = x.max(axis, keepdims=True, initial=0)
+    unit = np.where(largest > 0, largest, np.ones_like(largest))
+    y = largest
+    if ord != np.inf:
+        y = unit * ((x / unit) ** ord).sum(axis, keepdims=True) ** (1 / ord)
+    return y if keepdims else np.squeeze(y, axis)
 
 
-@numpy_source("conv_transpose2d")
-def conv_transpose2d(
-    x: Any,
-    w: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Any:
-    """Add x[n, c, h, w] · w[c, f, i, j] to y[n, f, h · stride + i, w · stride + j]."""
-    if dilation != 1:
-        w = dilated(w, dilation)
-    N, C, H, W = x.shape
-    x = x.reshape(N, groups, -1, H, W)
-    w = w.reshape(groups, C // groups, *w.shape[1:])
-    (sh, sw), (kh, kw) = np.broadcast_to(stride, 2), w.shape[3:]
-    oh, ow = ((H, W) - np.ones(2, int)) * (sh, sw) + (kh, kw) + output_padding
-    y = np.zeros((N, groups, w.shape[2], oh, ow), x.dtype)
-    for i, j in np.ndindex(kh, kw):
-        cells = y[..., i : i + (H - 1) * sh + 1 : sh, j : j + (W - 1) * sw + 1 : sw]
-        cells += np.einsum("ngchw,gcf->ngfhw", x, w[..., i, j], optimize=True)
-    y = y.reshape(N, -1, oh, ow)
-    if padding != 0:
-        (top, bottom), (left, right) = np.broadcast_to(np.transpose(padding), (2, 2)).T
-        y = y[:, :, top : oh - bottom, left : ow - right]
-    if bias is None:
-        return y
-    return y + bias[:, None, None]
+@numpy_source("argmax")
+def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    if keepdims:
+        return np.argmax(x, axis, keepdims=True)
+    return np.argmax(x, axis)
 
 
-@numpy_source("maxpool")
-def maxpool(
-    x: Any,
-    size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    wide_padding: bool = False,
-) -> Any:
-    kh, kw = sh, sw = np.broadcast_to(size, 2)
-    if stride is not None:
-        sh, sw = np.broadcast_to(stride, 2)
-    if dilation != 1:
-        dh, dw = np.broadcast_to(dilation, 2)
-        kh, kw = (kh - 1) * dh + 1, (kw - 1) * dw + 1
-    if padding == "valid":
-        padding = 0
-    if padding == "same":
-        padding = same_padding(x, (kh, kw), (sh, sw), 1)
-    if padding != 0:
-        x = bordered(x, padding, -np.inf)
-    if ceil_mode:
-        x = extended(x, padding, (kh, kw), (sh, sw), -np.inf)
-    windows = sliding_window_view(x, (kh, kw), (2, 3))[:, :, ::sh, ::sw]
-    if dilation != 1:
-        windows = windows[..., ::dh, ::dw]
-    return windows.max((4, 5))
+@numpy_source("argmin")
+def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    if keepdims:
+        return np.argmin(x, axis, keepdims=True)
+    return np.argmin(x, axis)
 
 
-@numpy_source("avgpool")
-def avgpool(
-    x: Any,
-    size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    wide_padding: bool = False,
-) -> Any:
-    kh, kw = sh, sw = np.broadcast_to(size, 2)
-    if stride is not None:
-        sh, sw = np.broadcast_to(stride, 2)
-    if padding == "valid":
-        padding = 0
-    if padding == "same":
-        padding = same_padding(x, size, (sh, sw), 1)
-    if ceil_mode or not count_include_pad:
-        counted = bordered(np.ones((1, 1, *x.shape[2:]), x.dtype), padding, count_include_pad)
-    if padding != 0:
-        x = bordered(x, padding)
-    if ceil_mode:
-        x = extended(x, padding, (kh, kw), (sh, sw))
-        counted = extended(counted, padding, (kh, kw), (sh, sw))
-    windows = sliding_window_view(x, (kh, kw), (2, 3))[:, :, ::sh, ::sw]
-    if ceil_mode or not count_include_pad:
-        counted = sliding_window_view(counted, (kh, kw), (2, 3))[:, :, ::sh, ::sw]
-        return windows.sum((4, 5)) / counted.sum((4, 5))
-    return windows.mean((4, 5))
+@numpy_source("argsort")
+def argsort(x: Any, axis: Any = -1, descending: bool = False) -> Any:
+    if descending:
+        x = -x
+    return np.argsort(x, axis, kind="stable")
 
 
-def extended(x: Any, padding: Any, size: Any, stride: Any, value: float = 0.0) -> Any:
-    """Pad the end of height and width for a last window, if it starts before the border."""
-    n, after = np.array(x.shape[2:]), np.broadcast_to(np.transpose(padding), (2, 2))[1]
-    more = np.subtract(size, n) % stride
-    more = np.where(n + more - size < n - after, more, 0)
-    return np.pad(x, [(0, 0), (0, 0), (0, more[0]), (0, more[1])], constant_values=value)
+@numpy_source("sort")
+def sort(x: Any, axis: Any = -1, descending: bool = False) -> Any:
+    if descending:
+        return np.flip(np.sort(x, axis), axis)
+    return np.sort(x, axis)
 
 
-def bordered(x: Any, padding: Any, value: float = 0.0) -> Any:
-    """Pad height and width by a number, (rows, columns), or pairs (before, after)."""
-    pairs = np.broadcast_to(np.transpose(padding), (2, 2)).T
-    return np.pad(x, [(0, 0), (0, 0), *pairs], constant_values=value)
+@numpy_source("any")
+def some(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.any(x, axis, keepdims=keepdims)
 
 
-def same_padding(x: Any, size: Any, stride: Any, dilation: Any) -> Any:
-    """Return the borders that give ⌈size / stride⌉ windows."""
-    k, s, d = (np.broadcast_to(each, 2) for each in (size, stride, dilation))
-    n = np.array(x.shape[-2:])
-    border = np.maximum((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
-    return np.stack([border // 2, border - border // 2], 1).tolist()
+@numpy_source("all")
+def every(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.all(x, axis, keepdims=keepdims)
 
 
-def dilated(w: Any, dilation: Any) -> Any:
-    """Return the kernels with zeros between their entries."""
-    dh, dw = np.broadcast_to(dilation, 2)
-    kh, kw = w.shape[2:]
-    wide = np.zeros((*w.shape[:2], (kh - 1) * dh + 1, (kw - 1) * dw + 1), w.dtype)
-    wide[:, :, ::dh, ::dw] = w
-    return wide
+@numpy_source("count_nonzero")
+def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.count_nonzero(x, axis, keepdims=keepdims)

@@ -8,13 +8,14 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.core.op import OPS, Op
+from tinygrad_cnn.deployment.unwritten import UNWRITTEN
 
 __all__ = ["GIVEN", "SOURCES", "FunctionSource", "numpy_source"]
 
@@ -25,6 +26,15 @@ GIVEN = object()
 
 SOURCES: dict[str, Callable[..., Any]] = {}
 """The NumPy function of each op, by the op's name: see `numpy_source`."""
+
+PLAIN = (
+    ast.BinOp, ast.UnaryOp, ast.Subscript, ast.Attribute, ast.Call, ast.Name, ast.keyword,
+    ast.operator, ast.unaryop, ast.expr_context, ast.Constant,
+)  # fmt: skip
+"""The parts of a formula."""
+
+WRITTEN = "tinygrad_cnn.deployment.numpy_"
+"""The modules of this package whose functions programs may have."""
 
 IMPORTS: dict[Any, str] = {
     np: "import numpy as np",
@@ -85,9 +95,10 @@ class FunctionSource:
         (definition,) = ast.parse(text).body
         if not isinstance(definition, ast.FunctionDef):
             raise TypeError(f"{function.__qualname__} is not a function with a name")
-        scope = inspect.getclosurevars(function)
         lines = text.splitlines()[definition.lineno - 1 :]  # without decorators
-        namespace = {**scope.globals, **scope.nonlocals}
+        known = function.__globals__
+        namespace = {name: known[name] for name in _names(function.__code__) if name in known}
+        namespace |= inspect.getclosurevars(function).nonlocals
         return cls(definition.name, "\n".join(lines), namespace).tidied()
 
     @property
@@ -189,27 +200,38 @@ class FunctionSource:
 
         Such as ``x @ w.T + bias`` or ``np.concatenate(arrays, axis)``.
         """
-        body = self.definition.body
-        if ast.get_docstring(self.definition) is not None:
-            body = body[1:]
-        if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
+        value = _returned(self.definition)
+        if value is None or not _is_one_operation(value):
             return None
-        value, parameters = body[0].value, self.parameters
-        nodes = [*ast.walk(value)]
-        names = [node.id for node in nodes if isinstance(node, ast.Name)]
-        plain = (
-            ast.BinOp, ast.UnaryOp, ast.Subscript, ast.Attribute, ast.Call, ast.Name, ast.keyword,
-            ast.operator, ast.unaryop, ast.expr_context, ast.Constant,
-        )  # fmt: skip
-        if not all(isinstance(node, plain) for node in nodes):
-            return None
-        if any(isinstance(n, ast.Constant) and not isinstance(n.value, bool) for n in nodes):
-            return None
-        if sum(isinstance(node, ast.Call) for node in nodes) > 1 or isinstance(value, ast.Name):
-            return None
-        once = all(names.count(name) == 1 for name in parameters)
-        known = {*parameters, *(n for n, v in self.uses().items() if v is np)}
-        return value if once and set(names) <= known else None
+        names = [node.id for node in ast.walk(value) if isinstance(node, ast.Name)]
+        each_once = all(names.count(name) == 1 for name in self.parameters)
+        numpy = {name for name, value in self.uses().items() if value is np}
+        return value if each_once and {*names} <= {*self.parameters} | numpy else None
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the global names, and those of attributes, in a function and in those inside it."""
+    inner = (part for part in code.co_consts if isinstance(part, CodeType))
+    return {*code.co_names}.union(*map(_names, inner))
+
+
+def _returned(function: ast.FunctionDef) -> ast.expr | None:
+    """Return what a function of one statement, ``return``, returns; None for another function."""
+    body = function.body if ast.get_docstring(function) is None else function.body[1:]
+    is_return = len(body) == 1 and isinstance(body[0], ast.Return)
+    return body[0].value if is_return and isinstance(body[0], ast.Return) else None
+
+
+def _is_one_operation(value: ast.expr) -> bool:
+    """Return whether an expression has operators or one call, and no numbers or texts."""
+    nodes = [*ast.walk(value)]
+    constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    return (
+        all(isinstance(node, PLAIN) for node in nodes)
+        and all(isinstance(constant, bool) for constant in constants)
+        and sum(isinstance(node, ast.Call) for node in nodes) <= 1
+        and not isinstance(value, ast.Name)
+    )
 
 
 def _decided(test: ast.expr, known: Mapping[str, Any]) -> bool | None:
@@ -267,9 +289,11 @@ def of_op(op: Op[..., Any]) -> FunctionSource:
     Raises
     ------
     TypeError
-        If it has no NumPy function, and its forward is not plain NumPy.
+        If it has no NumPy function, and its forward is not plain NumPy; or it is `UNWRITTEN`.
     """
     declared = SOURCES.get(op.name)
+    if declared is None and op.name in UNWRITTEN and OPS.get(op.name) is op:
+        raise TypeError(f"{op.name} is not written: {UNWRITTEN[op.name]}")
     try:
         source = FunctionSource.of(op.forward if declared is None else declared)
         resolved(source)
@@ -284,4 +308,4 @@ def of_op(op: Op[..., Any]) -> FunctionSource:
 def _is_internal(function: FunctionType) -> bool:
     """Return whether a function is one of this package's that programs cannot have."""
     module = function.__module__
-    return module.startswith("tinygrad_cnn.") and module != "tinygrad_cnn.deployment.numpy_ops"
+    return module.startswith("tinygrad_cnn.") and not module.startswith(WRITTEN)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.capture import CaptureError, Program, captured, compared, folded, parts
+from tinygrad_cnn.capture import CaptureError, Program, SizeError, captured, compared, folded, parts
 from tinygrad_cnn.core.recording import changed_recording, no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable
@@ -136,7 +136,8 @@ def export(
             program = _program(owner, call, inputs, axes)
             written = GraphWriter(program, axes, opset).written(output_names, metadata)
         except CaptureError as error:
-            raise OnnxError(f"export: {error}") from error
+            hint = "; leave that axis out of dynamic" if isinstance(error, SizeError) else ""
+            raise OnnxError(f"export: {error}{hint}") from error
         if check:
             check_file(written, call, _drawn(inputs, axes, _sizes(inputs, axes)[2], 3))
     if path is not None:

@@ -4,6 +4,7 @@ A module declares one function an op, with the decorator `tinygrad_cnn.onnx.expo
 no file can contain stand in `REFUSED`.
 """
 
+from tinygrad_cnn.capture import REFUSED
 from tinygrad_cnn.onnx.exporters import (
     activation,
     arithmetic,
@@ -31,7 +32,6 @@ from tinygrad_cnn.onnx.exporters import (
     trigonometry,
     unfolding,
 )
-from tinygrad_cnn.onnx.exporters.refused import REFUSED
 
 __all__ = [
     "REFUSED",

@@ -1,4 +1,4 @@
-"""The ops that no file can contain, and why."""
+"""The ops that no program of a forward has, and why."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ REFUSED: dict[str, str] = {
     "rank_average": "it averages over the ranks of data-parallel training",
     "scatter_windows": _GRADIENT,
 }
-"""Why an op has no exporter, by its name."""
+"""Why an op is neither exported nor written, by its name."""
