@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.exporters.values import int64, like, on_batches
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
@@ -21,6 +22,8 @@ _NEAREST = {
         "nearest_mode": "round_prefer_ceil",
     },
 }
+
+EXACT = 256  # a length of up to 65,536 times a number of 256ths is exact in float32
 
 
 @exporter(ops.resample)
@@ -66,17 +69,22 @@ def _resized(
     factors: Sequence[float],
     attributes: dict[str, Any],
 ) -> Any:
-    """Return images at another size; with factors, if their size varies."""
-    if any(factors) and not _are_fixed(old):
-        scales = np.array([_not_below(f) if f else 1.0 for f in factors], np.float32)
-        return graph.node("Resize", x, None, scales, axes=[2, 3], **attributes)
-    return graph.node("Resize", x, None, None, graph.integers(new), axes=[2, 3], **attributes)
+    """Return images at another size; with factors, if their size varies.
 
-
-def _not_below(factor: float) -> np.float32:
-    """Return the factor rounded up, so that n·factor is not just less than an integer."""
-    near = np.float32(factor)
-    return near if float(near) >= factor else np.nextafter(near, np.float32(np.inf))
+    The operator multiplies in float32, and the new size is rounded down: only factors with few
+    digits give the same size as here. onnxruntime copies images whose size stays, though a factor
+    such as 1.25 moves the cells of those of length 3.
+    """
+    if not any(factors) or _are_fixed(old):
+        return graph.node("Resize", x, None, None, graph.integers(new), axes=[2, 3], **attributes)
+    for factor in factors:
+        if factor * EXACT % 1 or 1 < factor < 1.5:
+            raise OnnxError(
+                f"scale_factor is {factor:g} for images whose size varies, expected a number of "
+                f"{EXACT}ths that is not between 1 and 1.5; give size instead"
+            )
+    scales = np.array([factor or 1.0 for factor in factors], np.float32)
+    return graph.node("Resize", x, None, scales, axes=[2, 3], **attributes)
 
 
 def _by_matrices(
@@ -97,6 +105,31 @@ def _by_matrices(
     if adjoint:
         rows, columns = rows.T, columns.T
     return graph.node("MatMul", graph.node("MatMul", like(x, rows), x), like(x, columns.T))
+
+
+def _are_repeated(old: Sequence[Any], new: Sequence[Any], factors: Sequence[float]) -> bool:
+    """Return whether each cell becomes a whole number of cells."""
+    each = zip(old, new, factors, strict=True)
+    return _are_fixed(new) and all(m % n == 0 and f in (0.0, m / n) for n, m, f in each)
+
+
+def _cells(graph: Graph, n: Any, m: Any, factor: float, mode: str) -> Any:
+    """Return the cell nearest to each of m on an axis of n.
+
+    The operator Resize multiplies by m / n in float32, and may so get the cell before.
+    """
+    if _are_fixed((n, m)):
+        size = {"scale_factor": (1.0, factor)} if factor else {"size": (1, m)}
+        return ops.interpolate(np.arange(n).reshape(1, 1, 1, n), mode=mode, **size).reshape(-1)
+    float32 = np.dtype(np.float32)
+    length, count = (graph.node("Cast", graph.integers(k), to=float32) for k in (n, m))
+    places = graph.node("Range", int64(0), graph.integers(m), int64(1))
+    centers = graph.node("Cast", places, to=float32)
+    if mode == "nearest-exact":
+        centers = graph.node("Add", centers, np.asarray(0.5, np.float32))
+    cells = graph.node("Mul", centers, graph.node("Div", length, count))
+    last = graph.node("Sub", graph.integers(n), int64(1))
+    return graph.node("Min", graph.node("Cast", cells, to=np.dtype(np.int64)), last)
 
 
 @exporter("interpolate")
@@ -121,12 +154,11 @@ def _(
         each = [math.floor(n * f) for n, f in zip(old, factors, strict=True)]
     if mode not in _NEAREST:
         y = _resample(graph, x, old, each, mode, factors, align_corners)
-    elif _is_uneven(old, each, factors):
-        y = x
-        for axis, (n, f) in enumerate(zip(old, factors, strict=True), start=2):
-            cells = np.arange(n).reshape(1, 1, n)
-            chosen = ops.interpolate(cells, scale_factor=f or 1.0, mode=mode)
-            y = graph.node("Gather", y, chosen.reshape(-1), axis=axis)
-    else:
+    elif any(factors) if not _are_fixed(old) else _are_repeated(old, each, factors):
         y = _resized(graph, x, old, each, factors, {"mode": "nearest", **_NEAREST[mode]})
+    else:
+        y = x
+        for axis, n, m, f in zip((2, 3), old, each, factors, strict=True):
+            y = graph.node("Gather", y, _cells(graph, n, m, f, mode), axis=axis) if n != m else y
+        y = graph.node("Identity", x) if y is x else y
     return graph.node("Squeeze", y, row) if is_signal else y
