@@ -9,7 +9,7 @@ from tinygrad_cnn.engine.windows import Padding, Pair, Windows, windows
 from tinygrad_cnn.onnx.exporters.values import both, int64, like, on_batches
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
-__all__ = ["pads_of", "window_attributes"]
+__all__ = ["bordered", "is_refused", "pads_of", "window_attributes"]
 
 
 def window_attributes(
@@ -43,6 +43,30 @@ def pads_of(at: Windows) -> list[int]:
     return [at.rows.before, at.columns.before, at.rows.after, at.columns.after]
 
 
+def is_refused(at: dict[str, Any]) -> bool:
+    """Return whether onnxruntime refuses the windows: a border that varies, and a dilation."""
+    return "pads" not in at and at["dilations"] != [1, 1]
+
+
+def bordered(graph: Graph, images: Any, at: dict[str, Any], value: Any) -> Any:
+    """Return a batch of images with the border that the attributes of their windows ask for."""
+    if "pads" in at:
+        return graph.node(
+            "Pad", images, int64([0, 0, *at["pads"][:2], 0, 0, *at["pads"][2:]]), value
+        )
+    steps = int64(at["strides"])
+    reach = [(k - 1) * d + 1 for k, d in zip(at["kernel_shape"], at["dilations"], strict=True)]
+    # As much as the windows, one for each step of the image, reach beyond it.
+    size = graph.node("Shape", images, start=2)
+    before_last = graph.node("Div", graph.node("Sub", size, int64([1])), steps)
+    end = graph.node("Add", graph.node("Mul", before_last, steps), int64(reach))
+    border = graph.node("Max", graph.node("Sub", end, size), int64([0]))
+    first = graph.node("Div", border, int64([2]))
+    rest = graph.node("Sub", border, first)
+    none = int64([0, 0])
+    return graph.node("Pad", images, graph.node("Concat", none, first, none, rest, axis=0), value)
+
+
 @exporter(ops.conv2d)
 def _(
     graph: Graph,
@@ -55,9 +79,15 @@ def _(
     groups: int = 1,
 ) -> Any:
     attributes = window_attributes(x.shape, w.shape[2:], stride, padding, dilation)
-    return on_batches(
-        graph, x, 4, lambda x: graph.node("Conv", x, w, bias, group=int(groups), **attributes)
-    )
+
+    def compute(images: Any) -> Any:
+        own = attributes
+        if is_refused(own):
+            images = bordered(graph, images, own, like(x, 0))
+            own = {name: v for name, v in own.items() if name != "auto_pad"}
+        return graph.node("Conv", images, w, bias, group=int(groups), **own)
+
+    return on_batches(graph, x, 4, compute)
 
 
 @exporter(ops.conv_transpose2d)

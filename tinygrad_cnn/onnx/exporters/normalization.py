@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.onnx.exporters.values import int64
+from tinygrad_cnn.onnx.exporters.values import int64, joined
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -38,7 +38,8 @@ def _(
     # GroupNormalization has a scale for each channel from opset 21 on, and before for each group.
     # So groups are the channels of InstanceNormalization.
     ones, zeros = np.ones(num_groups, x.dtype), np.zeros(num_groups, x.dtype)
-    groups = graph.node("Reshape", x, int64([0, num_groups, -1]))
+    channels_of_one = x.array.shape[1] // num_groups
+    groups = joined(graph, x, [0, num_groups], channels_of_one, x, 2)
     normal = graph.node("InstanceNormalization", groups, ones, zeros, epsilon=float(eps))
     y = graph.node("Reshape", normal, graph.node("Shape", x))
     for op_type, factor in (("Mul", weight), ("Add", bias)):

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.engine.windows import Padding, Pair, windows
-from tinygrad_cnn.onnx.exporters.convolution import window_attributes
+from tinygrad_cnn.onnx.exporters.convolution import bordered, is_refused, window_attributes
 from tinygrad_cnn.onnx.exporters.values import as_floats, both, int64, on_batches
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
@@ -33,9 +33,9 @@ def _(
 
     def compute(images: Any) -> Any:
         own = attributes
-        if is_wide:
-            widths = int64([0, 0, top, left, 0, 0, bottom, right])
-            images, own = graph.node("Pad", images, widths, lowest), {**attributes, "pads": [0] * 4}
+        if is_wide or is_refused(attributes):
+            images = bordered(graph, images, attributes, lowest)
+            own = {k: v for k, v in attributes.items() if k != "auto_pad"} | {"pads": [0] * 4}
         return _pooled(graph, "MaxPool", images, x.shape, ceil_mode, attributes, own)
 
     return as_floats(graph, x, lambda x: on_batches(graph, x, 4, compute))

@@ -7,10 +7,9 @@ from typing import Any
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.engine.windows import Padding, Pair
-from tinygrad_cnn.onnx.errors import OnnxError
-from tinygrad_cnn.onnx.exporters.convolution import window_attributes
+from tinygrad_cnn.onnx.exporters.convolution import bordered, window_attributes
 from tinygrad_cnn.onnx.exporters.shape import to_the_end
-from tinygrad_cnn.onnx.exporters.values import as_floats, both, int64, like, on_batches
+from tinygrad_cnn.onnx.exporters.values import as_floats, both, int64, joined, like, on_batches
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
 
@@ -26,13 +25,10 @@ def _(
     # The cells at one offset in all windows are a slice of the image with its border.
     kernel = both(kernel_size)
     at = window_attributes(x.shape, kernel, stride, padding, dilation)
-    if "pads" not in at:
-        raise OnnxError("padding='same' with a stride needs images of one size")
-    widths = int64([0, 0, *at["pads"][:2], 0, 0, *at["pads"][2:]])
     steps, dilations = int64(at["strides"]), at["dilations"]
 
     def compute(images: Any) -> Any:
-        padded = graph.node("Pad", images, widths, like(x, 0))
+        padded = bordered(graph, images, at, like(x, 0))
         cells = []
         for offsets in product(*(range(k) for k in kernel)):
             starts = [i * d for i, d in zip(offsets, dilations, strict=True)]
@@ -41,7 +37,7 @@ def _(
             cell = graph.node("Slice", padded, int64(starts), int64(ends), int64([2, 3]), steps)
             cells.append(graph.node("Unsqueeze", cell, int64([2])))
         columns = graph.node("Concat", *cells, axis=2)
-        return graph.node("Reshape", columns, int64([0, x.shape[-3] * len(cells), -1]))
+        return joined(graph, columns, [0, x.shape[-3] * len(cells)], 1, columns, 3)
 
     return on_batches(graph, x, 4, compute)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = [
     "common",
     "in_int64",
     "int64",
+    "joined",
     "like",
     "on_batches",
     "one_to_one",
@@ -83,3 +85,18 @@ def on_batches(graph: Graph, x: Reference, ndim: int, compute: Callable[[Any], A
         return compute(x)
     first = int64([0])
     return graph.node("Squeeze", compute(graph.node("Unsqueeze", x, first)), first)
+
+
+def joined(graph: Graph, x: Any, shape: Sequence[int], per_cell: int, cells: Any, axis: int) -> Any:
+    """Return `x` in a shape whose last length is `per_cell` times those of `cells` from `axis` on.
+
+    With −1 in its place, an empty batch would leave that length open.
+    """
+    lengths = cells.shape[axis:] if isinstance(cells, Reference) else [None]
+    if all(isinstance(n, int) for n in lengths):
+        return graph.node("Reshape", x, int64([*shape, per_cell * prod(lengths)]))
+    count = graph.node("ReduceProd", graph.node("Shape", cells, start=axis), keepdims=1)
+    last = graph.node("Mul", count, int64([per_cell])) if per_cell != 1 else count
+    # No Concat, for which onnxruntime puts the −1 in again.
+    place = np.arange(len(shape) + 1) == len(shape)
+    return graph.node("Reshape", x, graph.node("Where", place, last, int64([*shape, 0])))
