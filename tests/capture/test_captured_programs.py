@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
+from math import floor
 from typing import Any
 from weakref import ref
 
@@ -36,7 +38,8 @@ def evaluated(program: Program, *inputs: np.ndarray) -> list[np.ndarray]:
     def found(value: Any) -> Any:
         if isinstance(value, Size):
             product = np.prod([values[operand].shape[axis] for operand, axis in value.factors])
-            return int(product * value.ratio.numerator // value.ratio.denominator) + value.offset
+            exact = value.ratio * int(product) + Fraction(value.shift, value.ratio.denominator)
+            return value.multiple * floor(exact) + value.offset
         if isinstance(value, Origin) and value.kind != "input":
             return value.array
         if isinstance(value, Operand):

@@ -287,7 +287,7 @@ def test_in_place_changes_of_pytorchs_tensors() -> None:
 def test_an_axis_that_cannot_vary_is_named() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     images = {"x": {0: "batch", 2: "height"}}
-    with pytest.raises(OnnxError, match="refuses an input with batch = 3, height = 8: linear"):
+    with pytest.raises(OnnxError, match="refuses an input with height = 5: linear"):
         tg.onnx.export(model, random(2, 1, 4, 3), dynamic=images)
     positions = Of(lambda self, x: x + np.arange(x.shape[1], dtype="f4") ** 2)
     with pytest.raises(OnnxError, match=r"add: b, a constant, depends on .*test_export.py, line"):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from fractions import Fraction
-from itertools import chain, combinations
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.capture.equations import fitted_size
 from tinygrad_cnn.capture.program import (
     CaptureError,
     Instruction,
@@ -24,8 +23,6 @@ from tinygrad_cnn.capture.program import (
 from tinygrad_cnn.ops.shape import broadcast_to
 
 __all__ = ["compared", "folded"]
-
-DIVISORS = (2, 3, 4, 5, 6, 7, 8, 16, 32)
 
 
 def compared(programs: Sequence[Program]) -> Program:
@@ -282,8 +279,8 @@ class _Comparison:
         if not self.by_sizes(numbers):
             self.differs(name, numbers)
         own = [*self.axes(self.call.operands() if self.call else [])]
-        rest = [*self.axes(self.lengths)]
-        found = next(chain(_equations(own, numbers), _equations(rest, numbers)), None)
+        inputs, every = [*self.axes(self.first.inputs)], [*self.axes(self.lengths)]
+        found = fitted_size(inputs, own, every, numbers)
         return found if found is not None else self.differs(name, numbers)
 
     def axes(self, values: Any) -> Iterator[tuple[tuple[Operand, int], tuple[int, ...]]]:
@@ -315,31 +312,6 @@ class _Comparison:
             f"{place}: {what} depends on the size of the input ({shown}) in a way that the "
             f"program cannot state{at_line}"
         )
-
-
-def _equations(
-    axes: list[tuple[tuple[Operand, int], tuple[int, ...]]], numbers: list[int]
-) -> Iterator[Size]:
-    """Yield the expressions in these lengths that equal the numbers, the simplest first."""
-    values = tuple(numbers)
-    for axis, lengths in axes:
-        if list(lengths) == numbers:
-            yield Size((axis,), values=values)
-    for count in (1, 2, 3):
-        for chosen in combinations(axes, count):
-            products = [
-                int(np.prod(column)) for column in zip(*(p for _, p in chosen), strict=True)
-            ]
-            if 0 in products:
-                continue
-            ratios = {Fraction(n, p) for n, p in zip(numbers, products, strict=True)}
-            if len(ratios) == 1:
-                yield Size(tuple(axis for axis, _ in chosen), ratios.pop(), values=values)
-    for axis, lengths in axes:
-        for divisor in (1, *DIVISORS):
-            offsets = {n - p // divisor for n, p in zip(numbers, lengths, strict=True)}
-            if len(offsets) == 1:
-                yield Size((axis,), Fraction(1, divisor), offsets.pop(), values)
 
 
 def _is_numbered(array: NDArray[Any]) -> bool:

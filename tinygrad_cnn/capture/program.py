@@ -193,7 +193,7 @@ def _refuse(self: Size, *_: Any) -> NoReturn:
 
 @dataclass(frozen=True, slots=True, eq=True)
 class Size:
-    """A whole number that varies with the size of the input: ⌊ratio · Π lengths⌋ + offset.
+    """A whole number that varies with the sizes: multiple · ⌊(p·Π + shift) / q⌋ + offset.
 
     It refuses arithmetic and order, and equals no number, so that none of the captured run is
     taken for that of every run. Two are equal if they are so in all runs.
@@ -201,17 +201,28 @@ class Size:
     Attributes
     ----------
     factors : tuple of (Operand, int)
-        The values and their axes whose lengths are multiplied.
+        The values and their axes whose lengths are multiplied, to Π.
     ratio : Fraction
+        p / q, not negative.
     offset : int
     values : tuple of int
         The number in each run, the captured one first.
+    multiple : int
+    shift : int
+        From 0, which rounds down, to q − 1, which rounds up.
     """
 
     factors: tuple[tuple[Operand, int], ...] = field(compare=False)
     ratio: Fraction = field(default=Fraction(1), compare=False)
     offset: int = field(default=0, compare=False)
     values: tuple[int, ...] = ()
+    multiple: int = field(default=1, compare=False)
+    shift: int = field(default=0, compare=False)
+
+    def at(self, product: int) -> int:
+        """Return the number for a product of the lengths."""
+        p, q = self.ratio.as_integer_ratio()
+        return self.multiple * ((p * product + self.shift) // q) + self.offset
 
     __index__ = __int__ = __float__ = __bool__ = __neg__ = __abs__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse

@@ -20,6 +20,7 @@ from tinygrad_cnn.onnx.borrowing import unchanged
 from tinygrad_cnn.onnx.errors import OnnxError
 from tinygrad_cnn.onnx.file_check import check_file
 from tinygrad_cnn.onnx.graph import EXPORTERS, OPSET
+from tinygrad_cnn.onnx.lengths import Trials
 from tinygrad_cnn.onnx.module import OnnxModule
 from tinygrad_cnn.onnx.writer import GraphWriter
 from tinygrad_cnn.support.files import atomic_write
@@ -127,19 +128,26 @@ def export(
     if dynamic is None and isinstance(model, OnnxModule):
         dynamic = _open_axes(model, inputs)
     axes = _axes(inputs, dynamic)
+    trials = Trials(inputs, axes)
     owner = _owner(model)
     with unchanged(owner):
         if isinstance(owner, Module) and any(module._unsized for module in owner.modules()):
             with no_grad():
                 call(*inputs.values())  # determines the shapes of the parameters
         try:
-            program = _program(owner, call, inputs, axes)
+            program = _program(owner, call, inputs, axes, trials)
             written = GraphWriter(program, axes, opset).written(output_names, metadata)
         except CaptureError as error:
             hint = "; leave that axis out of dynamic" if isinstance(error, SizeError) else ""
             raise OnnxError(f"export: {error}{hint}") from error
         if check:
-            check_file(written, call, _drawn(inputs, axes, _sizes(inputs, axes)[2], 3))
+
+            def computed(lengths: dict[str, int]) -> tuple[dict[str, int], Any]:
+                with np.errstate(all="ignore"), no_grad():  # no capture, which could hide a fault
+                    return lengths, call(*_drawn(inputs, axes, lengths, 3).values())
+
+            lengths, expected = trials.checked(computed)
+            check_file(written, expected, _drawn(inputs, axes, lengths, 3))
     if path is not None:
         with atomic_write(path) as file:
             file.write(written.SerializeToString())
@@ -286,29 +294,23 @@ def _axes(inputs: Mapping[str, Any], dynamic: Dynamic | None) -> dict[str, dict[
 
 
 def _program(
-    model: Any, call: Callable[..., Any], inputs: dict[str, Any], axes: dict[str, dict[int, str]]
+    model: Any,
+    call: Callable[..., Any],
+    inputs: dict[str, Any],
+    axes: dict[str, dict[int, str]],
+    trials: Trials,
 ) -> Program:
     """Return the calls of the model, with what varies with the sizes."""
-    runs = [{}, {}] if not any(axes.values()) else [{}, {}, *_sizes(inputs, axes)[:2]]
-    programs = []
-    for number, sizes in enumerate(runs):
-        given = inputs if not number else _drawn(inputs, axes, sizes, number)
-        names = _names(model)
-        try:
-            with np.errstate(all="ignore"):
-                program = captured(call, given, names, EXPORTERS)
-        except CaptureError:
-            raise
-        except Exception as error:
-            if not sizes:
-                raise
-            shown = ", ".join(f"{name} = {n}" for name, n in sizes.items())
-            raise OnnxError(
-                f"export: the model refuses an input with {shown}: {error}; leave that axis out of "
-                "dynamic"
-            ) from error
+
+    def run(given: dict[str, Any]) -> Program:
+        with np.errstate(all="ignore"):
+            return captured(call, given, _names(model), EXPORTERS)
+
+    programs = [run(inputs), run(_drawn(inputs, axes, {}, 1))]
+    _refuse(programs[0])
+    programs += trials.results(lambda lengths: run(_drawn(inputs, axes, lengths, 2)))
+    for program in programs[1:]:
         _refuse(program)
-        programs.append(program)
     return folded(compared(programs), MOVING)
 
 
@@ -316,25 +318,6 @@ def _names(model: Any) -> dict[int, str]:
     if not isinstance(model, Module):
         return {}
     return {id(tensor._array): name for name, tensor in model._named_tensors()}
-
-
-def _sizes(inputs: dict[str, Any], axes: dict[str, dict[int, str]]) -> list[dict[str, int]]:
-    """Return lengths for the named axes: in two runs, and in the check."""
-    lengths, first = {}, set()
-    for name, of_input in axes.items():
-        for axis, symbol in of_input.items():
-            lengths[symbol] = inputs[name].shape[axis]
-            if axis == 0:
-                first.add(symbol)
-    runs: list[dict[str, int]] = [{}, {}, {}]
-    for number, (symbol, length) in enumerate(lengths.items()):
-        if symbol in first:
-            added = (1 + number, 2 + number, 1 + number)
-        else:  # a multiple, which halving layers accept
-            added = (length, 0, 2 * length) if number % 2 else (0, length, length)
-        for sizes, more in zip(runs, added, strict=True):
-            sizes[symbol] = length + more
-    return runs
 
 
 def _drawn(

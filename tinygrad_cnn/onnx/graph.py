@@ -223,7 +223,9 @@ class Graph:
             name = self.node("Mul", name, length) if name else length
         for op_type, number, neutral in (
             ("Mul", size.ratio.numerator, 1),
-            ("Div", size.ratio.denominator, 1),
+            ("Add", size.shift, 0),
+            ("Div", size.ratio.denominator, 1),  # of numbers that are not negative: rounds down
+            ("Mul", size.multiple, 1),
             ("Add", size.offset, 0),
         ):
             if number != neutral:
