@@ -12,14 +12,17 @@ from tinygrad_cnn.capture.program import Operand, Size
 
 __all__ = ["fitted_size"]
 
-Axis: TypeAlias = tuple[tuple[Operand, int], tuple[int, ...]]  # with its length in each run
+VaryingAxis: TypeAlias = tuple[tuple[Operand, int], tuple[int, ...]]  # with its length in each run
 
 DIVISORS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32)
 COMPARED = 64  # lengths at which two expressions that agree in all runs are compared
 
 
 def fitted_size(
-    inputs: Sequence[Axis], own: Sequence[Axis], every: Sequence[Axis], numbers: Sequence[int]
+    inputs: Sequence[VaryingAxis],
+    own: Sequence[VaryingAxis],
+    every: Sequence[VaryingAxis],
+    numbers: Sequence[int],
 ) -> Size | None:
     """Return a `Size` with these values in the runs; None without one, or if two would differ.
 
@@ -51,7 +54,7 @@ def fitted_size(
     return None
 
 
-def _multiples(axes: Sequence[Axis], values: tuple[int, ...]) -> Iterator[Size]:
+def _multiples(axes: Sequence[VaryingAxis], values: tuple[int, ...]) -> Iterator[Size]:
     """Yield a constant ratio times the product of up to three lengths."""
     for count in (1, 2, 3):
         for chosen in combinations(axes, count):
@@ -66,7 +69,7 @@ def _multiples(axes: Sequence[Axis], values: tuple[int, ...]) -> Iterator[Size]:
                 yield Size(factors, Fraction(abs(n), p), values=values, multiple=sign)
 
 
-def _rounded(axis: Axis, values: tuple[int, ...]) -> Iterator[Size]:
+def _rounded(axis: VaryingAxis, values: tuple[int, ...]) -> Iterator[Size]:
     """Yield a length divided by a number and rounded, times a number, and one added."""
     for divisor in DIVISORS:
         for shift in range(divisor):
