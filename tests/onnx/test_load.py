@@ -139,6 +139,9 @@ def test_a_name_with_an_underscore_is_an_attribute_unless_python_may_ask_for_it(
     assert loaded._fc.weight is loaded.get_parameter("_fc.weight")
     assert not hasattr(loaded, "__array__")
     assert loaded.input_shape == (2,)
+    part = tg.onnx.load(affine(w="fc.input_shape")).fc
+    assert part.input_shape is None
+    assert part.summary().parameters == 6
 
 
 def test_a_new_parameter_of_another_shape_is_used() -> None:
