@@ -89,7 +89,7 @@ def _(node: Operator, x: Array) -> Array:
 
 @importer("Expand")
 def _(node: Operator, x: Array, shape: Array) -> Array:
-    # A call for every size, also where it changes nothing: a batch of 1 has the same calls as others.
+    # Called also where it changes nothing: a batch of 1 has the same calls as others.
     sizes = np.broadcast_shapes(x.shape, tuple(integers(shape)))
     return ops.broadcast_to(x, sizes) if is_floating(x) else np.broadcast_to(plain(x), sizes)
 
