@@ -211,8 +211,10 @@ class Graph:
 
     def _size(self, size: Size) -> str:
         """Return a vector of one entry: a size that varies."""
-        if size in self._sizes:
-            return self._sizes[size]
+        # Not by the numbers in the runs: a slice may cut a length that they do not show.
+        expression = (size.factors, size.ratio, size.offset, size.multiple, size.shift)
+        if expression in self._sizes:
+            return self._sizes[expression]
         name = ""
         for operand, axis in size.factors:
             value = self.reference(operand).name
@@ -230,7 +232,7 @@ class Graph:
         ):
             if number != neutral:
                 name = self.node(op_type, name, np.array([number], np.int64))
-        self._sizes[size] = name
+        self._sizes[expression] = name
         return name
 
     def _unique(self, name: str) -> str:

@@ -71,7 +71,7 @@ class Trials:
         rest = [
             self.attempted(run, [self.even()]),
             self.attempted(run, [self.middle(), self.close(5, 3)]),
-            self.attempted(run, [self.below(), self.close(-1, 4)]),
+            self.attempted(run, [self.below(), self.close(-3, 4)]),
         ]
         return [*near, *last, *(result for found in rest for result in found or [])]
 
@@ -190,8 +190,10 @@ class Trials:
             if symbol in self.batches:
                 chosen[symbol] = self.unused(symbol)  # at little cost
             elif units > least:
+                # 5 more than a multiple of 8: its halves, rounded down or up, are odd in turn.
                 shorter = units - 1 - units // 3 - self.places[symbol]
-                chosen[symbol] = step * max(least, shorter)
+                odd = (shorter - 5) // 8 * 8 + 5
+                chosen[symbol] = step * max(least, odd if odd > 0 else shorter)
         return chosen
 
     def beyond(self) -> Lengths:
