@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from programs_recorded import PROGRAMS, Given, generator, source
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest does, for a run as a script
+from support.programs_recorded import PROGRAMS, Given, generator, source
 
 TORCHVISION = {
     "torchvision.alexnet": 96,
