@@ -1,4 +1,4 @@
-"""A failing rank lets its message be read before it aborts: mpiexec drops what is in the pipe."""
+"""A failing rank aborts after mpiexec has read its message: what is left in the pipe is lost."""
 
 from __future__ import annotations
 

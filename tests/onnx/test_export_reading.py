@@ -83,7 +83,7 @@ CONDITIONS: dict[str, Callable[[Any], Any]] = {
     "sum of a mask": lambda x: (x > 100).sum() > 0,
     "assignment": lambda x: _assigned(x).max() > 100,
 }  # fmt: skip
-"""Conditions of a Tensor, of which some hold for SMALL only, and some for LARGE or NANS only."""
+"""Conditions of a Tensor: some hold only for SMALL, others only for LARGE or for NANS."""
 
 
 def _assigned(x: Any) -> Any:

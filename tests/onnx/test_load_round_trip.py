@@ -91,7 +91,7 @@ def test_the_axes_that_a_file_leaves_open_stay_open(axes: Any, expected: list[An
 
 
 class Scaled(nn.Module):
-    """Multiplies by a weight in another shape, and by what is computed of it."""
+    """Multiplies by a reshaped weight, and then by a value that is computed from the weight."""
 
     def __init__(self) -> None:
         self.weight = nn.Parameter(RNG.normal(size=(2, 3)).astype("f4"))
