@@ -372,6 +372,17 @@ def test_tensors_that_share_a_data_file_cannot_fill_the_memory(tmp_path: Path) -
         tracemalloc.stop()
 
 
+def test_bytes_of_bools_are_bools_also_in_another_file(tmp_path: Path) -> None:
+    (tmp_path / "data.bin").write_bytes(bytes([0, 2]))
+    proto = model([node("Relu", "x", "y")], {"x": [2]}, ["mask"])
+    tensor = proto.graph.initializer.add(name="mask", data_type=TensorProto.BOOL, dims=[2])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="data.bin")
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    mask = tg.onnx.load(tmp_path / "m.onnx")(np.zeros(2, np.float32))
+    assert mask.view(np.uint8).tolist() == [0, 1]
+
+
 def test_data_files_need_a_path(beside: Path) -> None:
     with pytest.raises(OnnxError, match="load the file by its path"):
         tg.onnx.load(beside.read_bytes())

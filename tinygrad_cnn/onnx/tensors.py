@@ -118,8 +118,6 @@ class TensorReader:
         """
         kind = type_name(proto.data_type)
         dtype_of(proto.data_type, where)
-        if kind == "STRING":
-            raise OnnxError(f"{where}: text cannot be in another file")
         size = math.prod(checked_shape(proto.dims, where)) * np.dtype(_TYPES[kind][0]).itemsize
         proto.raw_data = self._external(proto, size, where)
         proto.ClearField("external_data")
@@ -128,18 +126,16 @@ class TensorReader:
     def _values(self, proto: Any, name: str, count: int, where: str) -> NDArray[Any]:
         stored, field = _TYPES[name]
         dtype = np.dtype(stored).newbyteorder("<")
+        kept = np.dtype(np.uint8) if name == "BOOL" else dtype  # a byte of a bool may be any
         if proto.data_location == 1:  # EXTERNAL
-            if name == "STRING":
-                raise OnnxError(f"{where}: text cannot be in another file")
-            return np.frombuffer(self._external(proto, count * dtype.itemsize, where), dtype)
+            return np.frombuffer(self._external(proto, count * dtype.itemsize, where), kept)
         if proto.HasField("raw_data"):
             if name == "STRING" or len(proto.raw_data) != count * dtype.itemsize:
                 raise OnnxError(
                     f"{where}: has {len(proto.raw_data)} bytes for {tuple(proto.dims)} of {name}, "
                     f"expected {count * dtype.itemsize}"
                 )
-            data = proto.raw_data
-            return np.frombuffer(data, np.uint8 if name == "BOOL" else dtype)
+            return np.frombuffer(proto.raw_data, kept)
         numbers = getattr(proto, field)
         if len(numbers) != count:
             raise OnnxError(f"{where}: has {len(numbers)} values for the shape "
@@ -154,6 +150,8 @@ class TensorReader:
 
     def _external(self, proto: Any, size: int, where: str) -> bytes:
         """Return the bytes of a tensor that are in another file of the folder."""
+        if type_name(proto.data_type) == "STRING":
+            raise OnnxError(f"{where}: text cannot be in another file")
         entries = {entry.key: entry.value for entry in proto.external_data}
         location = entries.get("location", "")
         path = self._inside(location, where)
