@@ -204,7 +204,7 @@ LENGTHS: dict[str, Callable[[int, int], int]] = {
 
 @st.composite
 def lengths(draw: st.DrawFn) -> tuple[str, int, int, int]:
-    """Return the name of a calculation, its factor, an image, and the axis whose length it takes."""
+    """Return a calculation, its factor, an image, and the axis whose length it takes."""
     return (draw(st.sampled_from([*LENGTHS])), draw(st.integers(1, 4)),
             draw(st.integers(0, 2)), draw(st.integers(2, 3)))  # fmt: skip
 

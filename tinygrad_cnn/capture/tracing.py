@@ -35,7 +35,7 @@ def captured(
     names: Mapping[int, str] | None = None,
     unsplit: Container[str] = (),
 ) -> Program:
-    """Run ``function(*inputs)`` under `no_grad` and return its calls.
+    """Run ``function(*inputs.values())`` under `no_grad` and return its calls.
 
     A function that reads the value of a Tensor (``item``, ``bool``, ``data``, ``numpy``) is
     refused, as the list of calls would not contain what it did with it. So that this holds for

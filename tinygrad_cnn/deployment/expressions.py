@@ -154,10 +154,10 @@ class Expressions:
         return ast.Subscript(ast.Name("W"), ast.Constant(free))
 
     def _literal(self, value: Any, parameter: str, scope: str) -> ast.expr:
-        """Return an option as Python text."""
+        """Return an option as an expression."""
         if isinstance(value, tuple | list):
-            parts = [self._literal(part, parameter, scope) for part in value]
-            return ast.Tuple(parts) if isinstance(value, tuple) else ast.List(parts)
+            items = [self._literal(each, parameter, scope) for each in value]
+            return ast.Tuple(items) if isinstance(value, tuple) else ast.List(items)
         if isinstance(value, slice):
             low, high, step = (
                 None if part is None else self._literal(part, parameter, scope)

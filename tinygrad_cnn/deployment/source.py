@@ -218,8 +218,9 @@ def _names(code: CodeType) -> set[str]:
 def _returned(function: ast.FunctionDef) -> ast.expr | None:
     """Return what a function of one statement, ``return``, returns; None for another function."""
     body = function.body if ast.get_docstring(function) is None else function.body[1:]
-    is_return = len(body) == 1 and isinstance(body[0], ast.Return)
-    return body[0].value if is_return and isinstance(body[0], ast.Return) else None
+    if len(body) == 1 and isinstance(body[0], ast.Return):
+        return body[0].value
+    return None
 
 
 def _is_one_operation(value: ast.expr) -> bool:

@@ -18,7 +18,7 @@ from tinygrad_cnn.onnx.running import OnnxStep
 __all__ = ["Parts", "without_identities"]
 
 _WHOLE = {"ArgMax", "ArgMin", "NonZero", "Shape", "Size"}
-_NOT_WHOLE = {"Cast", "CastLike", "DequantizeLinear", "Range", "Reciprocal"}
+_NOT_WHOLE = {"Cast", "CastLike", "ConstantOfShape", "DequantizeLinear", "Range", "Reciprocal"}
 
 
 @dataclass(slots=True)
@@ -99,8 +99,6 @@ class Parts:
 def _is_whole(call: NodeCall, whole: set[str]) -> bool:
     """Return whether the results are surely integers or bools."""
     op_type = call.operator.op_type
-    if op_type in ("Cast", "ConstantOfShape"):
-        return False
     return op_type in _WHOLE or (
         op_type not in _NOT_WHOLE and whole.issuperset(filter(None, call.inputs))
     )

@@ -337,8 +337,8 @@ def _drawn(
 def _like(array: NDArray[Any], shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
     """Return a random array within the range of `array`.
 
-    If all floats are one number, they are between it and 0, or its double if it is beyond 1: so
-    probabilities stay probabilities.
+    If all floats are one number, they are between 0 and it, or between it and its double if it is
+    beyond 1 or −1, or between 0 and 1 if it is 0: so probabilities stay probabilities.
     """
     if not array.size:
         return np.zeros(shape, array.dtype)

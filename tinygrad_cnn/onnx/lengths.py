@@ -76,7 +76,7 @@ class Trials:
         return [*near, *last, *(result for found in rest for result in found or [])]
 
     def checked(self, run: Run[T]) -> T:
-        """Return what `run` gives for one more set of lengths, that of no other run."""
+        """Return what `run` gives for new lengths; for earlier ones if the model refuses those."""
         last = self.tried[1] if len(self.tried) > 1 else self.lengths
         result = self.attempted(run, [self.beyond(), self.between()])
         return result[0] if result else self.run(run, last)

@@ -1,4 +1,4 @@
-"""Reading an ONNX file: its bytes, its version, and the declared inputs and outputs."""
+"""Reading an ONNX file: its bytes, and the inputs that it declares."""
 
 from __future__ import annotations
 

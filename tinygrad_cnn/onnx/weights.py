@@ -169,10 +169,10 @@ def _reach(calls: Sequence[NodeCall], reached: set[str]) -> None:
             _reach(inner.calls, reached)
 
 
-def _at(body: Body, table: Mapping[str, Iterable[int]]) -> dict[str, NodeCall]:
-    """Return the names at these inputs, also of calls in graphs, each with a call."""
+def _at(body: Body, table: Mapping[str, Iterable[int]]) -> set[str]:
+    """Return the names at these inputs, also of calls in graphs."""
     return {
-        call.inputs[i]: call
+        call.inputs[i]
         for outer in body.calls
         for call in outer.nested()
         for i in table.get(call.operator.op_type, ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,6 @@ def _bfloat16(data: bytes) -> NDArray[Any]:
     return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
 
 
-_READERS: dict[str, Callable[[bytes], NDArray[Any]]] = {"BF16": _bfloat16}
-
-
 def decoded(contents: bytes, name: str) -> dict[str, NDArray[Any]]:
     """Return the arrays of a safetensors file, bfloat16 as float32, with a warning.
 
@@ -43,23 +39,23 @@ def decoded(contents: bytes, name: str) -> dict[str, NDArray[Any]]:
     from safetensors import deserialize
 
     arrays: dict[str, NDArray[Any]] = {}
-    counts = dict.fromkeys(_READERS, 0)
+    halves = 0
     for key, entry in deserialize(contents):  # type: ignore[no-untyped-call]
         kind, data = entry["dtype"], entry["data"]
         if kind in _PLAIN:
             flat = np.frombuffer(data, _PLAIN[kind])
-        elif kind in _READERS:
-            flat = _READERS[kind](data)
-            counts[kind] += 1
+        elif kind == "BF16":
+            flat = _bfloat16(data)
+            halves += 1
         else:
             raise RunError(
-                f"{name}: {key} is of type {kind}, expected {', '.join((*_PLAIN, *_READERS))}; "
+                f"{name}: {key} is of type {kind}, expected {', '.join((*_PLAIN, 'BF16'))}; "
                 "convert it with PyTorch: tensor.float()"
             )
         arrays[key] = flat.reshape(entry["shape"])
-    if count := counts["BF16"]:
+    if halves:
         warnings.warn(
-            f"{name}: {count} of {len(arrays)} arrays are bfloat16, which NumPy does not have; "
+            f"{name}: {halves} of {len(arrays)} arrays are bfloat16, which NumPy does not have; "
             "read as float32, without loss",
             stacklevel=5,
         )
@@ -86,13 +82,13 @@ def is_pickle(contents: bytes, name: str) -> bool:
         return False
     if contents.startswith(b"PK\x03\x04"):  # the ZIP file of torch.save
         return b"data.pkl" in contents
-    binary = contents[:1] == b"\x80" and contents[1:2] <= b"\x05"  # protocols 2 to 5
+    binary = contents[:1] == b"\x80" and contents[1:2] <= b"\x05"  # protocols up to 5
     return binary or Path(name).suffix.lower() in PICKLES
 
 
 def _has_header(contents: bytes) -> bool:
     """Return whether the bytes begin as those of a safetensors file: a size, and JSON."""
-    return len(contents) > 8 and contents[6:9] == b"\0\0{"
+    return contents[6:9] == b"\0\0{"
 
 
 def conversion(name: str) -> str:
