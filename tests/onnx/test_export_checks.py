@@ -23,6 +23,7 @@ def random(*shape: int) -> np.ndarray:
     ({"dynamic": {"x": {2: "n"}}}, ValueError, r"dynamic has axis 2 of x, of shape \(2, 3\)"),
     ({"input_names": ["a", "b"]}, ValueError, r"input_names is \['a', 'b'\], expected 1"),
     ({"output_names": ["a", "b"]}, ValueError, r"output_names is \['a', 'b'\], expected 1"),
+    ({"output_names": ["x"]}, ValueError, r"output_names is \['x'\].* none that is an input's"),
     ({"dynamic": {"x": [0]}}, TypeError, r"dynamic is \{'x': \[0\]\}, expected names of axes"),
     ({"dynamic": ["x"]}, TypeError, "dynamic is "),
     ({"dynamic": {"x": {0: 7}}}, TypeError, "dynamic is "),

@@ -42,16 +42,17 @@ class GraphWriter:
             self.bind(leaf, leaf.name)
         for call in program.calls:
             self.call(call)
-        names = self.outputs(results)
-        if sum(array.nbytes for _, array in self.used()) > LIMIT:
+        self.outputs(results)
+        used = self.used()
+        if sum(array.nbytes for _, array in used) > LIMIT:
             raise OnnxError("export: the parameters take more than 2 GiB, which no ONNX file holds")
         tensors = [numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-                   for name, array in self.used()]  # fmt: skip
+                   for name, array in used]  # fmt: skip
         made = helper.make_graph(
             graph.nodes,
             "model",
             [self.info(leaf, leaf.name) for leaf in program.inputs],
-            [self.info(value, name) for value, name in zip(program.outputs, names, strict=True)],
+            [self.info(value, name) for value, name in zip(program.outputs, results, strict=True)],
             tensors,
         )
         written = helper.make_model(
@@ -128,19 +129,19 @@ class GraphWriter:
         """Return the names of the outputs, after a check of those that were given."""
         count = len(self.program.outputs)
         keys = self.program.names
+        taken = {leaf.name for leaf in self.program.inputs}
         if names is None:
             default = ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
             names = [key or plain for key, plain in zip(keys, default, strict=True)]
-        taken = {leaf.name for leaf in self.program.inputs}
-        names = [f"{name}_output" if name in taken else name for name in names]
-        if len(names) != count or len({*names}) < count or "" in names:
+            names = [f"{name}_output" if name in taken else name for name in names]
+        if len(names) != count or len({*names} - taken) < count or "" in names:
             raise ValueError(
                 f"export: output_names is {list(names)}, expected {count} distinct names, one for "
-                "each Tensor that the model returns"
+                "each Tensor that the model returns, and none that is an input's"
             )
-        return names
+        return list(names)
 
-    def outputs(self, names: Sequence[str]) -> list[str]:
+    def outputs(self, names: Sequence[str]) -> None:
         """Give the outputs their names: rename what a node computes, else copy it."""
         graph = self.graph
         computed = {name for node in graph.nodes for name in node.output}
@@ -149,12 +150,10 @@ class GraphWriter:
             if found in computed:
                 graph.rename_output(found, name)
                 computed.discard(found)
-                computed.discard(name)
             else:
                 graph.begin("", "output")
                 graph.rename(graph.node("Identity", found), name)
             self.bind(value, name)
-        return list(names)
 
     def info(self, value: Operand, name: str) -> Any:
         """Return the declaration of an input or output: its dtype and axes."""
