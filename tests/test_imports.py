@@ -23,6 +23,7 @@ ORDER = [
     {"core", "ops"},  # a Tensor's methods are ops, and ops are declared by the core
     {"data", "nn", "capture"},
     {"optim"},
+    {"compiler"},
     {"distributed"},
     {"onnx"},
     {"train"},

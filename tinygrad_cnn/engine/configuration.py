@@ -1,4 +1,4 @@
-"""Engine options: Winograd and poisoned memory."""
+"""Engine options: Winograd, poisoned memory and compiled kernels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ class EngineOptions:
 
     winograd: bool = True
     poison: bool = False
+    fast: bool = True
 
 
 _DEFAULT = EngineOptions()
 configuration: ContextVar[EngineOptions] = ContextVar("engine", default=_DEFAULT)
 
 
-def options(*, winograd: bool | None = None, poison: bool | None = None) -> changed[EngineOptions]:
+def options(
+    *, winograd: bool | None = None, poison: bool | None = None, fast: bool | None = None
+) -> changed[EngineOptions]:
     """Set engine options inside ``with engine.options(...):``; options left out keep their value.
 
     Parameters
@@ -32,6 +35,8 @@ def options(*, winograd: bool | None = None, poison: bool | None = None) -> chan
     poison : bool
         For debugging: fill uninitialized memory with NaN to expose uninitialized reads. False by
         default.
+    fast : bool
+        Whether to use compiled kernels where the extra `fast` is installed. True by default.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def options(*, winograd: bool | None = None, poison: bool | None = None) -> chan
     >>> float(abs(tg.conv2d(x, w) - exact).max()) < 1e-3
     True
     """
-    given = {"winograd": winograd, "poison": poison}
+    given = {"winograd": winograd, "poison": poison, "fast": fast}
     changes = {name: value for name, value in given.items() if value is not None}
     for name, value in changes.items():
         if type(value) is not bool:

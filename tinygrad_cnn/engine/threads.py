@@ -62,6 +62,11 @@ def set_default_threads(n: int) -> None:
     set_blas_threads(n)
 
 
+def limit() -> int:
+    """Return the number of threads that a computation may use."""
+    return _limit.get() or _cores()
+
+
 def run(piece: thread_pool.Piece, count: int, operations: int) -> None:
     """Call `piece` with 0 … `count` − 1, on several threads if the work is large enough.
 
@@ -72,7 +77,7 @@ def run(piece: thread_pool.Piece, count: int, operations: int) -> None:
     if operations <= SMALL:
         thread_pool.run_alone(piece, count)
     else:
-        thread_pool.run(piece, count, (_limit.get() or _cores()) if operations >= WORTH else 1)
+        thread_pool.run(piece, count, limit() if operations >= WORTH else 1)
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -1,0 +1,1 @@
+"""`compile`: a function's step, captured once and replayed from the declarations of its ops."""

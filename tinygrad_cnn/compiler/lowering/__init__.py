@@ -1,0 +1,1 @@
+"""Lowerings: how the calls of a program become rows of a tape, one function an op."""

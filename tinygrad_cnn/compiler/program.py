@@ -1,0 +1,301 @@
+"""Programs of a step: the calls, rules, sums and effects of one run, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.core.declaration import Derivative, names_of
+from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.engine.arrays import Shape
+
+
+@dataclass(eq=False, slots=True)
+class StepValue:
+    """An array of a program, without its numbers.
+
+    Attributes
+    ----------
+    name : str
+        Unique in a program and a Python name, such as "y3".
+    shape, strides : tuple of int
+        Of the captured run.
+    dtype : dtype
+    """
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
+    strides: Shape
+
+
+@dataclass(eq=False, slots=True)
+class InputValue(StepValue):
+    """An array that each call is given.
+
+    Attributes
+    ----------
+    path : tuple
+        Its place in the arguments: the position or name of the argument, then indices and keys.
+    """
+
+    path: tuple[Any, ...]
+
+
+@dataclass(eq=False, slots=True)
+class LeafValue(StepValue):
+    """A parameter, a buffer or another Tensor from before the run; its array is read in each call.
+
+    Attributes
+    ----------
+    tensor : Variable
+    """
+
+    tensor: Variable
+
+
+@dataclass(eq=False, slots=True)
+class ConstantValue(StepValue):
+    """An array that every run computes with, such as a number that an op made an array of.
+
+    Attributes
+    ----------
+    array : ndarray
+    """
+
+    array: NDArray[Any]
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class StepInstruction:
+    """One thing that a step does.
+
+    Attributes
+    ----------
+    scope : str
+        The module that it is of, such as "features.0".
+    line : str
+        The file and line outside this package that called it; may be empty.
+    """
+
+    scope: str = ""
+    line: str = ""
+
+    def reads(self) -> Iterator[StepValue]:
+        """Yield the values that it reads."""
+        raise NotImplementedError
+
+    def results(self) -> Iterator[StepValue]:
+        """Yield the values that it computes."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False, slots=True)
+class ForwardCall(StepInstruction):
+    """A call of an op.
+
+    Attributes
+    ----------
+    op : Op
+    arguments : dict
+        By parameter, all of them: a `StepValue`, a list of them (of an op on a sequence), or a
+        number, None or other option as it was given; an index may be a tuple with values in it.
+    result : StepValue
+    shared : dict of str to StepValue
+        The intermediates that it computes before the result.
+    kept : dict of str to StepValue
+        The residuals that rules of this program need, computed after the result.
+    """
+
+    op: Op[..., Any]
+    arguments: dict[str, Any]
+    result: StepValue
+    shared: dict[str, StepValue] = field(default_factory=dict)
+    kept: dict[str, StepValue] = field(default_factory=dict)
+
+    def reads(self) -> Iterator[StepValue]:
+        for value in self.arguments.values():
+            yield from values_in(value)
+
+    def results(self) -> Iterator[StepValue]:
+        yield self.result
+        yield from self.shared.values()
+        yield from self.kept.values()
+
+    def named(self, name: str) -> Any:
+        """Return what a rule of the op knows by `name`: a value, or an option such as a shape."""
+        if name == "y":
+            return self.result
+        if name == "static":
+            return {key: self.arguments[key] for key in self.op.static}
+        for known in (self.arguments, self.shared, self.kept):
+            if name in known:
+                return known[name]
+        of = name.removesuffix("_shape")
+        value = self.result if of == "y" else self.arguments[of]
+        if isinstance(value, list):
+            return [part.shape for part in value]
+        return value.shape if isinstance(value, StepValue) else np.shape(value)
+
+
+@dataclass(eq=False, slots=True)
+class SharedCall(StepInstruction):
+    """An intermediate of a call that depends on the gradient, for several rules.
+
+    Attributes
+    ----------
+    call : ForwardCall
+    name : str
+    gradient : StepValue
+        That of the call's result.
+    parts : list of StepValue
+        What it computes.
+    is_tuple : bool
+        Whether rules get the parts as a tuple; else there is one.
+    """
+
+    call: ForwardCall
+    name: str
+    gradient: StepValue
+    parts: list[StepValue]
+    is_tuple: bool
+
+    def reads(self) -> Iterator[StepValue]:
+        yield self.gradient
+        _, *names = names_of(self.call.op.intermediates[self.name])
+        yield from _known(self.call, names)
+
+    def results(self) -> Iterator[StepValue]:
+        yield from self.parts
+
+
+@dataclass(eq=False, slots=True)
+class RuleCall(StepInstruction):
+    """A rule: the gradient of one operand of a call, as the rule returns it.
+
+    Attributes
+    ----------
+    call : ForwardCall
+    derivative : Derivative
+    gradient : StepValue
+        That of the call's result.
+    shared : dict of str to SharedCall
+        The intermediates of the gradient that the rule reads.
+    parts : list of (StepValue or None)
+        One; of an op on a sequence one for each operand, None where it is not needed.
+    """
+
+    call: ForwardCall
+    derivative: Derivative
+    gradient: StepValue
+    shared: dict[str, SharedCall]
+    parts: list[StepValue | None]
+
+    def reads(self) -> Iterator[StepValue]:
+        yield self.gradient
+        for name in self.derivative.needs:
+            if name in self.shared:
+                yield from self.shared[name].parts
+            else:
+                yield from _known(self.call, [name])
+
+    def results(self) -> Iterator[StepValue]:
+        yield from (part for part in self.parts if part is not None)
+
+
+@dataclass(eq=False, slots=True)
+class AddGradients(StepInstruction):
+    """The sum of two gradients of one value."""
+
+    left: StepValue
+    right: StepValue
+    result: StepValue
+
+    def reads(self) -> Iterator[StepValue]:
+        yield from (self.left, self.right)
+
+    def results(self) -> Iterator[StepValue]:
+        yield self.result
+
+
+@dataclass(eq=False, slots=True)
+class StoreGradient(StepInstruction):
+    """An addition of a gradient to ``.grad`` of a leaf, or its first value where that is None."""
+
+    leaf: LeafValue
+    gradient: StepValue
+
+    def reads(self) -> Iterator[StepValue]:
+        yield self.gradient
+
+    def results(self) -> Iterator[StepValue]:
+        yield from ()
+
+
+@dataclass(eq=False, slots=True)
+class Effect(StepInstruction):
+    """A call of a function that changes more than its result, such as a step of an optimizer.
+
+    Attributes
+    ----------
+    function : callable
+        Called again in each replay.
+    arguments : dict
+        By parameter: values, or other objects as they were given.
+    parts : list of StepValue
+        The arrays that it returns: of one, or of a tuple.
+    """
+
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+    parts: list[StepValue]
+
+    def reads(self) -> Iterator[StepValue]:
+        for value in self.arguments.values():
+            yield from values_in(value)
+
+    def results(self) -> Iterator[StepValue]:
+        yield from self.parts
+
+
+@dataclass(slots=True)
+class StepProgram:
+    """The instructions of a step.
+
+    Attributes
+    ----------
+    inputs : list of InputValue
+    instructions : list of StepInstruction
+        In the order of the run.
+    result : object
+        What the function returns: a `StepValue`, or nested lists, tuples and dicts of values and
+        other objects.
+    """
+
+    inputs: list[InputValue]
+    instructions: list[StepInstruction]
+    result: Any
+
+
+def values_in(argument: Any) -> Iterator[StepValue]:
+    """Yield the values in an argument, at any depth."""
+    if isinstance(argument, StepValue):
+        yield argument
+    elif isinstance(argument, list | tuple):
+        for part in argument:
+            yield from values_in(part)
+    elif isinstance(argument, dict):
+        yield from values_in(list(argument.values()))
+    elif isinstance(argument, slice):
+        yield from values_in((argument.start, argument.stop, argument.step))
+
+
+def _known(call: ForwardCall, names: list[str]) -> Iterator[StepValue]:
+    for name in names:
+        if not name.endswith("_shape") or name in call.arguments:
+            yield from values_in(call.named(name))

@@ -1,0 +1,139 @@
+"""Kernels: functions on memory that are compiled on first use and need no GIL.
+
+A kernel is written as a loop over pointers, and compiled for each dtype that it is used with. What
+it is called with is a row of whole numbers (`machine`): places in a table of addresses, sizes, and
+places in a table of numbers.
+
+NaN and infinities are kept as in NumPy: sums may be reordered, and products and sums contracted,
+but nothing is assumed to be finite.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import DTypeLike
+
+Reals = Any  # a pointer to values of the kernel's dtype
+Wholes = Any  # a pointer to int64
+Bytes = Any  # a pointer to uint8
+Whole = Any  # an int64, constant in a program
+Scalar = Any  # a number of the kernel's dtype, read in each run
+PieceIndex = Any  # the number of the piece to compute, from 0
+Scratch = Any  # a pointer to memory of this thread, of the kernel's dtype
+Conversion = Any  # the conversion to the kernel's dtype, for constants: ``zero = real(0)``
+
+FLAGS: dict[str, Any] = {
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz"},
+    "boundscheck": False,
+}
+WHOLE = types.int64
+ROW = types.CPointer(WHOLE)
+FIRST = 2  # the place of the first operand in a row: before it are the address and the pieces
+_TYPES = {"f": types.float32, "d": types.float64}
+_REALS = {"f": np.float32, "d": np.float64}
+_READS = {
+    "Reals": "pointer(at[row[{0}]], scratch)",
+    "Wholes": "pointer(at[row[{0}]], row)",
+    "Bytes": "byte_pointer(at[row[{0}]])",
+    "Whole": "row[{0}]",
+    "Scalar": "real(numbers[row[{0}]])",
+}
+_GIVEN = {"PieceIndex": "piece", "Scratch": "scratch", "Conversion": "real"}
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pointer(_context: Any, _address: Any, like: Any) -> Any:
+    """Return a pointer of the type of `like` to an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return like(WHOLE, like), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def byte_pointer(_context: Any, _address: Any) -> Any:
+    """Return a pointer to bytes at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.uint8)(WHOLE), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def moved(_context: Any, start: Any, _count: Any) -> Any:
+    """Return a pointer moved by a number of values: ``moved(x, 3)[0]`` is ``x[3]``."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return start(start, WHOLE), generate
+
+
+class Kernel:
+    """A function on memory, made with `kernel`.
+
+    Attributes
+    ----------
+    name : str
+    function : callable
+        The compiled function, which other kernels may call.
+    operands : tuple of str
+        The parameters that a row holds, in order.
+    kinds : tuple of str
+        What each is: "Reals", "Wholes", "Bytes", "Whole" or "Scalar".
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.name = function.__name__
+        self.function = numba.njit(**FLAGS)(function)
+        parameters = inspect.signature(function).parameters
+        kinds = {name: str(p.annotation).rpartition(".")[-1] for name, p in parameters.items()}
+        self.operands = tuple([name for name, kind in kinds.items() if kind in _READS])
+        self.kinds = tuple([kinds[name] for name in self.operands])
+        places = {name: FIRST + k for k, name in enumerate(self.operands)}
+        values = [
+            _READS[kind].format(places[name]) if kind in _READS else _GIVEN[kind]
+            for name, kind in kinds.items()
+        ]
+        self._call = f"function({', '.join(values)})"
+        self._module = function.__module__
+        self._file, self._line = function.__code__.co_filename, function.__code__.co_firstlineno
+        self._compiled: dict[str, Any] = {}
+
+    def address(self, dtype: DTypeLike) -> int:
+        """Return the address of the kernel for a dtype, float32 or float64; compile if needed."""
+        char = np.dtype(dtype).char
+        if char not in self._compiled:
+            self._compiled[char] = self._compile(char)
+        return int(self._compiled[char].address)
+
+    def _compile(self, char: str) -> Any:
+        """Compile the function that reads the operands of a row; kept on disk.
+
+        Numba finds what it kept by file, name and line: those of the kernel.
+        """
+        name = f"{self.name}_{char}"
+        text = f"def {name}(row, at, numbers, piece, scratch):\n    {self._call}"
+        known = {
+            "function": self.function, "pointer": pointer, "byte_pointer": byte_pointer,
+            "real": _REALS[char], "__name__": self._module,
+        }  # fmt: skip
+        exec(compile("\n" * (self._line - 1) + text, self._file, "exec"), known)
+        real = types.CPointer(_TYPES[char])
+        signature = types.void(ROW, ROW, types.CPointer(types.float64), WHOLE, real)
+        return numba.cfunc(signature, nopython=True, cache=True, **FLAGS)(known[name])
+
+
+def kernel(function: Callable[..., None]) -> Kernel:
+    """Declare a kernel: its parameters are annotated with the names at the top of this module."""
+    return Kernel(function)

@@ -1,0 +1,71 @@
+"""Matrix products inside kernels, by the functions of the BLAS library that NumPy has loaded.
+
+No second BLAS is loaded, whose threads would compete with those of the first. The machine holds it
+at one thread (`engine.blas`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from llvmlite import binding
+from numba import types
+from numba.extending import overload
+from threadpoolctl import ThreadpoolController
+
+_ROWS = 101  # CblasRowMajor: the order of the matrices
+PLAIN, TRANSPOSED = 111, 112  # CblasNoTrans, CblasTrans
+_WHOLE = types.int64
+
+
+def _function(name: str) -> int:
+    """Return the address of a CBLAS function; 0 if NumPy's library has none.
+
+    Sizes are passed as 64-bit numbers: a function that takes 32 reads the lower half.
+    """
+    for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+        functions = ctypes.CDLL(library.filepath)
+        for symbol in (f"scipy_cblas_{name}64_", f"cblas_{name}64_", f"cblas_{name}"):
+            if hasattr(functions, symbol):
+                return ctypes.cast(getattr(functions, symbol), ctypes.c_void_p).value or 0
+    return 0
+
+
+def _external(name: str, real: Any) -> Any:
+    """Return a BLAS function for use in kernels; None if there is none."""
+    address = _function(name)
+    if not address:
+        return None
+    binding.add_symbol(f"tinygrad_cnn_{name}", address)
+    matrix, flags, sizes = types.CPointer(real), [types.int32] * 3, [_WHOLE] * 3
+    operands = [real, matrix, _WHOLE, matrix, _WHOLE, real, matrix, _WHOLE]
+    return types.ExternalFunction(f"tinygrad_cnn_{name}", types.void(*flags, *sizes, *operands))
+
+
+_GEMM = {types.float32: _external("sgemm", types.float32),
+         types.float64: _external("dgemm", types.float64)}  # fmt: skip
+
+
+def is_available() -> bool:
+    """Return whether kernels can use matrix products."""
+    return None not in _GEMM.values()
+
+
+def gemm(*_operands: Any) -> None:
+    """Compute C ← alpha·A·B + beta·C inside a kernel, of row-major matrices (m, k) and (k, n).
+
+    The operands: whether A and B are `TRANSPOSED` or `PLAIN`, the sizes m, n and k, alpha, A and
+    the distance of its rows, B and its, beta, C and its.
+    """
+    raise RuntimeError("gemm: called outside a kernel")
+
+
+@overload(gemm)
+def _(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):  # type: ignore[no-untyped-def]
+    function = _GEMM[a.dtype]
+
+    def call(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):  # type: ignore[no-untyped-def]
+        function(_ROWS, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+
+    return call
