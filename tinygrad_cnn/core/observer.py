@@ -9,11 +9,12 @@ from tinygrad_cnn.core.recording import Recording, recording
 from tinygrad_cnn.engine.context import changed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from tinygrad_cnn.core.declaration import Derivative
     from tinygrad_cnn.core.graph import Node
     from tinygrad_cnn.core.op import Op
     from tinygrad_cnn.core.variable import Array, Variable
@@ -41,6 +42,10 @@ class ForwardEvent:
     given : dict
         The arguments by name as they were passed: before Tensors were unwrapped, operands
         converted to one dtype, and options copied.
+    raw : object
+        What the forward returned, before it was made an array of the result's dtype.
+    shared : dict of str to ndarray
+        The intermediates that the call computed.
     """
 
     op: Op[..., Any]
@@ -52,6 +57,8 @@ class ForwardEvent:
     seconds: float
     error: Exception | None = None
     given: dict[str, Any] = field(default_factory=dict)
+    raw: Any = None
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,11 @@ class BackwardEvent:
         The number of the sweep, the same for all its steps.
     accumulates : bool
         Whether the sweep adds to ``.grad``, as `backward` does and `grad` does not.
+    returned : list of (Derivative, object)
+        What the rules returned, in the order of their calls: not yet in shape and dtype of the
+        parents.
+    shared : dict of str to object
+        The intermediates of the gradient.
     """
 
     node: Node
@@ -78,6 +90,8 @@ class BackwardEvent:
     seconds: float
     sweep: int
     accumulates: bool
+    returned: list[tuple[Derivative, Any]] = field(default_factory=list)
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 class Observer:
@@ -91,9 +105,12 @@ class Observer:
     functional : bool
         Whether Tensors that are changed in place take new memory, so that each value is the result
         of a call (in `tinygrad_cnn.compat.torch`).
+    takes_effects : bool
+        Whether it gets the calls of an `effect` whole, without the ops inside.
     """
 
     functional: bool = False
+    takes_effects: bool = False
 
     def forward(self, event: ForwardEvent) -> None:
         """Handle one call of an op."""
@@ -102,7 +119,19 @@ class Observer:
         """Handle one comparison or logical operation of Tensors, which has no derivative."""
 
     def copied(self, source: NDArray[Any], array: NDArray[Any]) -> None:
-        """Handle a Tensor that is made of another one's values, converted or not: ``Tensor(x)``."""
+        """Handle a Tensor that is made of a Tensor's or an array's values: ``Tensor(x)``."""
+
+    def reads(self, value: Any, what: str) -> None:
+        """Handle `what`, which reads the values of a Tensor, or of a `HiddenArray`, for Python."""
+
+    def before_effect(self, function: Callable[..., Any]) -> None:
+        """Handle the start of a call of an `effect`."""
+
+    def effect(self, function: Callable[..., Any], arguments: dict[str, Any], result: Any) -> Any:
+        """Handle one call of an `effect`; what it returns, unless None, is what the call returns.
+
+        `function` is the one that was marked. Arguments are as they were passed.
+        """
 
     def result_class(self, kind: type[Any], array: NDArray[Any]) -> type[Any]:
         """Return the class of a Tensor of `array`, a result; `kind` by default."""
@@ -115,8 +144,14 @@ class Observer:
         returns, unless None, is what the call returns.
         """
 
+    def seeded(self, y: Variable, given: Any, seed: Array, create_graph: bool) -> None:
+        """Handle the start of a sweep from `y`; `seed` is `given` as an array, or 1."""
+
     def backward(self, event: BackwardEvent) -> None:
         """Handle one step of a reverse sweep."""
+
+    def differentiated(self, keys: Sequence[Node | Variable], results: list[Any]) -> Any:
+        """Handle what `grad` returns for each node or leaf; what this returns replaces it."""
 
     def final(self, leaf: Variable, gradient: Array) -> None:
         """Handle a leaf's gradient once no later step of a `backward` adds to it.

@@ -1,0 +1,72 @@
+"""Effects: functions that change, draw or measure something beside the ops that they are called by.
+
+A captured step (`compiler`) knows what ops do from their declarations. An optimizer's step, the
+draws of a dropout and the running statistics of a batch norm are no ops: such a function is marked
+with `effect`, and a replay of the step calls it again.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+from tinygrad_cnn.core.hidden import plain
+from tinygrad_cnn.core.recording import Recording, recording
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def effect(function: F) -> F:
+    """Mark a function, or method, that each run of a captured step has to call again.
+
+    It may change anything, draw random numbers, and compute with NumPy. A replay of the step calls
+    it with the same objects, and with the values of that replay for arrays and Tensors that the
+    step computed: those come as arrays, so read them with `array_of`. It returns None, a number,
+    an array, or a tuple of arrays. Ops may use the arrays; the numbers only leave the step.
+
+    Observers get the call (`Observer.effect`). Those with ``takes_effects`` do not see the ops that
+    are called inside.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> @effect
+    ... def noise(rng, shape):
+    ...     return rng.standard_normal(shape)
+    >>> noise(np.random.default_rng(0), (2,))
+    array([ 0.12573022, -0.13210486])
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        state = recording.get()
+        if not state.observers:
+            return function(*args, **kwargs)
+        return _observed(function, signature.bind(*args, **kwargs), state)
+
+    return cast(F, call)
+
+
+def _observed(function: Callable[..., Any], bound: inspect.BoundArguments, state: Recording) -> Any:
+    """Call an effect and report it."""
+    for name, value in bound.arguments.items():
+        if isinstance(value, Iterator):  # a replay needs it again
+            bound.arguments[name] = list(value)
+    given = dict(bound.arguments)
+    for name, value in given.items():
+        bound.arguments[name] = plain(value)
+    watching = tuple([observer for observer in state.observers if not observer.takes_effects])
+    for observer in state.observers:
+        observer.before_effect(function)
+    try:
+        recording.set(state._replace(observers=watching))
+        result = function(*bound.args, **bound.kwargs)
+    finally:
+        recording.set(state)
+    for observer in state.observers:
+        replaced = observer.effect(function, given, result)
+        result = result if replaced is None else replaced
+    return result
