@@ -5,13 +5,17 @@ it is called with is a row of whole numbers (`machine`): places in a table of ad
 places in a table of numbers.
 
 NaN and infinities are kept as in NumPy: sums may be reordered, and products and sums contracted,
-but nothing is assumed to be finite.
+but nothing is assumed to be finite. A kernel of a formula without sums over an axis may be declared
+exact: its results then are those of NumPy, bit by bit.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -34,6 +38,7 @@ FLAGS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "nsz"},
     "boundscheck": False,
 }
+EXACT: dict[str, Any] = FLAGS | {"fastmath": False}
 WHOLE = types.int64
 ROW = types.CPointer(WHOLE)
 FIRST = 2  # the place of the first operand in a row: before it are the address and the pieces
@@ -93,9 +98,10 @@ class Kernel:
         What each is: "Reals", "Wholes", "Bytes", "Whole" or "Scalar".
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: Callable[..., None], flags: dict[str, Any] = FLAGS) -> None:
         self.name = function.__name__
-        self.function = numba.njit(**FLAGS)(function)
+        self.function = numba.njit(**flags)(function)
+        self._flags = flags
         parameters = inspect.signature(function).parameters
         kinds = {name: str(p.annotation).rpartition(".")[-1] for name, p in parameters.items()}
         self.operands = tuple([name for name, kind in kinds.items() if kind in _READS])
@@ -120,9 +126,10 @@ class Kernel:
     def _compile(self, char: str) -> Any:
         """Compile the function that reads the operands of a row; kept on disk.
 
-        Numba finds what it kept by file, name and line: those of the kernel.
+        Numba finds what it kept by file, name and line: those of the kernel. The version of this
+        package is in the name, because kernels call functions of other files.
         """
-        name = f"{self.name}_{char}"
+        name = f"{self.name}_{char}_{_version()}"
         text = f"def {name}(row, at, numbers, piece, scratch):\n    {self._call}"
         known = {
             "function": self.function, "pointer": pointer, "byte_pointer": byte_pointer,
@@ -131,9 +138,21 @@ class Kernel:
         exec(compile("\n" * (self._line - 1) + text, self._file, "exec"), known)
         real = types.CPointer(_TYPES[char])
         signature = types.void(ROW, ROW, types.CPointer(types.float64), WHOLE, real)
-        return numba.cfunc(signature, nopython=True, cache=True, **FLAGS)(known[name])
+        return numba.cfunc(signature, nopython=True, cache=True, **self._flags)(known[name])
 
 
 def kernel(function: Callable[..., None]) -> Kernel:
     """Declare a kernel: its parameters are annotated with the names at the top of this module."""
     return Kernel(function)
+
+
+def exact_kernel(function: Callable[..., None]) -> Kernel:
+    """Declare a kernel of correctly rounded operations in the order written, as in NumPy."""
+    return Kernel(function, EXACT)
+
+
+@functools.cache
+def _version() -> str:
+    """Return a hash of the source of this package."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join([file.read_bytes() for file in files])).hexdigest()[:8]
