@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.distributed.buckets import LIMIT, Bucket, divided
@@ -175,6 +176,7 @@ def allow_empty(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return allowing
 
 
+@effect
 def average_gradients(parameters: Iterable[Tensor] | Tensor, examples: int | None = None) -> None:
     """Replace each ``.grad`` by the mean over the ranks: call it between backward and step.
 

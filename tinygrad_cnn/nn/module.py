@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.recording import (
     Recording,
     entered,
@@ -342,6 +343,7 @@ class Module(Registering, Stateful, Hooked):
         """Convert to float32, as `astype` does."""
         return self.astype(np.float32)
 
+    @effect
     def zero_grad(self) -> None:
         """Clear the gradients: set ``.grad`` of every parameter to None."""
         for _, tensor in self._named_tensors():

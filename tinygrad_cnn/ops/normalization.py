@@ -159,18 +159,27 @@ def _along(values: Any, x: Array) -> Any:
     return None if values is None else values.reshape((1, -1) + (1,) * (len(x.shape) - 2))
 
 
-def batch_statistics(y: Array, x: Array, ranks: Ranks | None = None) -> tuple[Array, Array, int]:
-    """Return the mean and unbiased variance of each channel of ``y = batch_norm(x, ...)``.
+def saved_statistics(y: Array) -> Array | None:
+    """Return the statistics that ``y = batch_norm(x, ...)`` saved for its derivative, if it did."""
+    node = getattr(y, "node", None)
+    if node is None or "statistics" not in node.plan.names:
+        return None
+    found: Array = node.kept()[node.plan.names.index("statistics")]
+    return found
 
-    They are those that the call saved for its derivative, if it did. The third is the number of
-    values that they are of, on all ranks.
+
+def batch_statistics(
+    saved: Array | None, x: Array, ranks: Ranks | None = None
+) -> tuple[Array, Array, int]:
+    """Return the mean and unbiased variance of each channel of `x`, an array.
+
+    They are the `saved` ones if these are given. The third is the number of values that they are
+    of, on all ranks.
     """
-    node, array = getattr(y, "node", None), array_of(x)
-    if node is not None and "statistics" in node.plan.names:
-        found = node.kept()[node.plan.names.index("statistics")]
-    else:
-        found = _statistics("batch_norm", array, _other_axes(array), 0.0, ranks)
-    count = array.size // array.shape[1] if ranks is None else round(found[3].item(0))
+    found = saved
+    if found is None:
+        found = _statistics("batch_norm", x, _other_axes(x), 0.0, ranks)
+    count = x.size // x.shape[1] if ranks is None else round(found[3].item(0))
     unbiased = count / max(count - 1, 1)
     return found[0].reshape(-1), found[2].reshape(-1) * unbiased, count
 

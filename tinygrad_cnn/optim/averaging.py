@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine import chunks
 from tinygrad_cnn.nn.module import Module
@@ -72,6 +73,7 @@ class AveragedModel(Module):
         """Return the result of the averaged model."""
         return self.module(*args, **kwargs)
 
+    @effect
     def update_parameters(self, model: Module) -> None:
         """Take the weights of `model` into the average: call it after each optimizer step.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.optimizer import gradient_of, leaves
 from tinygrad_cnn.support.arguments import positive
@@ -16,6 +17,7 @@ from tinygrad_cnn.support.arguments import positive
 BLOCK = 1 << 13  # values squared at once: in the cache, and too few for a thread of BLAS
 
 
+@effect
 def clip_grad_norm_(parameters: Iterable[Variable], max_norm: float) -> float:
     """Scale all gradients down together, so that their Euclidean norm is at most `max_norm`.
 
@@ -76,6 +78,7 @@ def clip_grad_norm_(parameters: Iterable[Variable], max_norm: float) -> float:
     return norm
 
 
+@effect
 def clip_grad_value_(parameters: Iterable[Variable], clip_value: float) -> None:
     """Clip every value of every gradient to [−clip_value, clip_value]; NaN stays NaN.
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.optim.optimizer import Optimizer, Option, options_of
 from tinygrad_cnn.optim.param_group import ParamGroup
 from tinygrad_cnn.support.arguments import number, whole
@@ -81,6 +82,7 @@ class LRScheduler:
         """Return the learning rate after `t` steps."""
         raise NotImplementedError(f"{type(self).__name__} defines no rate")
 
+    @effect
     def step(self, metrics: Any = None) -> None:
         """Increment t, and set the optimizer's learning rate.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeV
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.recording import enable_grad
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import Alone, State, Together, grouped
@@ -194,6 +195,12 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self._update_all()
+        return loss
+
+    @effect
+    def _update_all(self) -> None:
+        """Update every parameter that has a gradient and requires one."""
         ready = self._ready()
         if ready != self._grouped[0]:
             self._grouped = ready, self._groups(ready)
@@ -202,7 +209,6 @@ class Optimizer:
                 update = self.update if not param_group.own else self._of(param_group).update
                 for group in groups:
                     group.step(update)
-        return loss
 
     def _ready(self) -> list[int]:
         """Return the indices of the parameters to update, their gradients checked."""
@@ -239,6 +245,7 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_grouped": ([], [])}  # copies share no group memory
 
+    @effect
     def zero_grad(self) -> None:
         """Clear the gradients: set ``.grad`` of every parameter to None."""
         for parameter in self.params:

@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import Any
 
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.optim.lr_scheduler import LRScheduler
 from tinygrad_cnn.optim.optimizer import Optimizer, Option
 from tinygrad_cnn.support.arguments import choice, number, positive, whole
@@ -124,6 +125,7 @@ class ReduceLROnPlateau(LRScheduler):
         """Return the current learning rate: that of another t is not known."""
         return self.optimizer.lr
 
+    @effect
     def step(self, metrics: Any = None) -> None:
         """Record the metric of an epoch, and lower the rate if it has stopped improving.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.random import own_generator
 from tinygrad_cnn.core.tensor import A
 from tinygrad_cnn.core.variable import array_of
@@ -58,10 +62,13 @@ class Dropout(Parameterless):
         """Return `x` with values dropped, in the same shape."""
         if not self.training or self.p == 0.0:
             return x
+        return ops.dropout(x, self._kept(self._dropped(np.shape(array_of(x)))), self.p)
+
+    @effect
+    def _kept(self, shape: Shape) -> NDArray[Any]:
+        """Draw which values are kept."""
         # float32 draws are multiples of 2⁻²⁴, too coarse for a p near that
-        dtype = np.float32 if self.p > 1e-3 else np.float64
-        drawn = self.rng.random(self._dropped(np.shape(array_of(x))), dtype)
-        return ops.dropout(x, drawn >= self.p, self.p)
+        return self.rng.random(shape, np.float32 if self.p > 1e-3 else np.float64) >= self.p
 
     def _dropped(self, shape: Shape) -> Shape:
         """Return the shape of the decisions for an input of `shape`."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
 from tinygrad_cnn.core.variable import array_of
@@ -17,7 +18,7 @@ from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import average, total
 from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.nn.sizes import SizedLayer
-from tinygrad_cnn.ops.normalization import announce_inference, batch_statistics
+from tinygrad_cnn.ops.normalization import announce_inference, batch_statistics, saved_statistics
 from tinygrad_cnn.ops.ranks import Ranks
 from tinygrad_cnn.support.arguments import flag, number, share, whole, wholes
 
@@ -27,22 +28,23 @@ def by_running_statistics(
 ) -> Tensor:
     """Return `x` normalized by the running statistics: one factor and one term a channel."""
     given: list[Any] = [mean, variance, weight, bias]
-    is_on = recording.get().on
+    is_on, observers = recording.get().on, recording.get().observers
     is_wanted = any(getattr(v, "requires_grad", False) for v in given)
-    values = given if is_on and is_wanted else [array_of(v) for v in given]  # NumPy: a tenth of it
-    center, spread, factor, term = values
+    if not ((is_on and is_wanted) or any(observer.takes_effects for observer in observers)):
+        given = [array_of(v) for v in given]  # NumPy takes a tenth of the time
+    center, spread, factor, term = given
     deviation = ops.sqrt(spread + eps)
     scale = 1.0 / deviation if factor is None else factor / deviation
     moved = center * scale
     shift = -moved if term is None else term - moved
     channels = (1, -1) + (1,) * (np.ndim(array_of(x)) - 2)
     scale, shift = scale.reshape(channels), shift.reshape(channels)
-    if recording.get().observers and not isinstance(scale, Tensor):  # a drawing shows the names
+    if observers and not isinstance(scale, Tensor):  # a drawing shows the names
         scale, shift = Tensor(scale, name="scale"), Tensor(shift, name="shift")
     y: Any = ops.multiply_add(x, scale, shift)
     y = y if isinstance(y, Tensor) else Tensor._of(y)
     y._unrecorded = y._unrecorded or (is_wanted and not is_on)
-    if recording.get().observers:
+    if observers:
         announce_inference(x, mean, variance, weight, bias, eps, y)
     return cast(Tensor, y)
 
@@ -133,15 +135,20 @@ class _BatchNorm(_ChannelNorm):
         given: Any = x
         y: Tensor = ops.batch_norm(given, self.weight, self.bias, self.eps, self.ranks)
         if self.training and self.num_batches_tracked is not None:
-            mean, variance, count = batch_statistics(y, x, self.ranks)
-            self._check_count(array.shape, count)
-            self.num_batches_tracked._array += 1
-            self.num_batches_tracked._mark_changed()
-            momentum = self.momentum
-            if momentum is None:
-                momentum = 1.0 / self.num_batches_tracked.item()
-            self._follow(mean, variance, momentum)
+            self._follow_batch(saved_statistics(y), x)
         return y
+
+    @effect
+    def _follow_batch(self, statistics: NDArray[Any] | None, x: Tensor | NDArray[Any]) -> None:
+        """Update the running statistics with those of `x`: the saved ones, if they are given."""
+        array = np.asarray(array_of(x))
+        mean, variance, count = batch_statistics(statistics, array, self.ranks)
+        self._check_count(array.shape, count)
+        tracked: Any = self.num_batches_tracked
+        tracked._array += 1
+        tracked._mark_changed()
+        momentum = 1.0 / tracked.item() if self.momentum is None else self.momentum
+        self._follow(mean, variance, momentum)
 
     def _check_count(self, shape: Shape, count: int) -> None:
         """Raise ValueError unless a channel has more than one value."""
@@ -364,15 +371,21 @@ class InstanceNorm2d(_ChannelNorm):
         if np.ndim(array_of(x)) == 3:  # one image
             return ops.squeeze(self.forward(ops.expand_dims(given, 0)), 0)
         array = np.asarray(array_of(x))
-        count = math.prod(self._checked(array.shape)[2:])
+        self._checked(array.shape)
         if not self.training and self.running_mean is not None:
             return self._by_running_statistics(x)
         y: A | Tensor = ops.instance_norm(given, self.weight, self.bias, self.eps)
         if self.training and self.running_mean is not None and len(array):
-            mean = average(array, (2, 3), keepdims=True)
-            variance = total(np.square(array - mean), (2, 3)) / (count - 1)
-            self._follow(average(mean, (0, 2, 3)), average(variance, 0), self.momentum or 0.0)
+            self._follow_images(x)
         return y
+
+    @effect
+    def _follow_images(self, x: Tensor | NDArray[Any]) -> None:
+        """Update the running statistics with those of the images `x`."""
+        array = np.asarray(array_of(x))
+        mean = average(array, (2, 3), keepdims=True)
+        variance = total(np.square(array - mean), (2, 3)) / (math.prod(array.shape[2:]) - 1)
+        self._follow(average(mean, (0, 2, 3)), average(variance, 0), self.momentum or 0.0)
 
 
 class LayerNorm(SizedLayer):

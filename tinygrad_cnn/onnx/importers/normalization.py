@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.nn.layers.normalization import by_running_statistics
 from tinygrad_cnn.onnx.importers.geometry import axes_of
 from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
-from tinygrad_cnn.ops.normalization import batch_statistics
+from tinygrad_cnn.ops.normalization import batch_statistics, saved_statistics
 
 
 @importer("BatchNormalization")
@@ -38,7 +38,7 @@ def _followed(
     As in `nn.BatchNorm2d`, the running variance follows the unbiased one.
     """
     y = ops.batch_norm(x, scale, bias, eps)
-    followed = batch_statistics(y, x)
+    followed = batch_statistics(saved_statistics(y), array_of(x))
     for running, batch in zip((mean, var), followed, strict=False):
         step = (1 - node.get("momentum", 0.9)) * (batch - running._array)
         running._array += step.astype(running.dtype)

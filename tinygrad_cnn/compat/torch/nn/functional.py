@@ -12,7 +12,7 @@ from tinygrad_cnn.compat.torch.creation import rng_of
 from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.ops.normalization import announce_inference, batch_statistics
+from tinygrad_cnn.ops.normalization import announce_inference, batch_statistics, saved_statistics
 
 globals().update(table.functions(table.FUNCTIONAL, __name__))
 
@@ -74,7 +74,7 @@ def batch_norm_of_ranks(
             )
         y = wrapped(ops.batch_norm(input, weight, bias, eps, ranks))
         if running_mean is not None:
-            mean, variance, _ = batch_statistics(y, input, ranks)
+            mean, variance, _ = batch_statistics(saved_statistics(y), input._array, ranks)
             _follow(running_mean, mean, momentum)
             _follow(running_var, variance, momentum)
         return y
