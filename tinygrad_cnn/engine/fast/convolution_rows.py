@@ -1,0 +1,225 @@
+"""Rows that compute convolutions: which kernels, in which pieces, on which copies of the weights.
+
+Images are (H, W, C, N) in memory. Weights are in any order, which their strides describe.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from numpy.typing import DTypeLike
+
+from tinygrad_cnn.engine.fast import convolution as kernels
+from tinygrad_cnn.engine.fast.arrays import RowWriter
+from tinygrad_cnn.engine.windows import Windows
+
+Strides: TypeAlias = tuple[int, int, int, int]  # of (OC, C / groups, KH, KW), in values
+
+SHORT = 20  # values of a row of a window: below, products of such rows are slow
+PIECE = 1 << 20  # multiply-adds of a piece, about
+COLUMNS = 16  # of a row of windows or of an image, in a piece, at most
+PARTS = 16  # of a sum over windows, at most
+SUMS = 1 << 18  # values of all parts of a sum together, about
+SMALL_BLOCK = 64  # kernels whose gradient a piece computes, where there are many
+
+
+def fast_convolution(
+    images: int, channels: int, filters: int, at: Windows, groups: int, dtype: DTypeLike
+) -> FastConvolution | None:
+    """Return the fastest way to compute a convolution; None if it has no fast kernels.
+
+    The parameters are those of `FastConvolution`. Faster kernels for some convolutions are
+    subclasses of it, which are chosen here.
+    """
+    if groups > 1 and channels < 4 * groups:
+        return None  # products of one to three channels
+    return FastConvolution(images, channels, filters, at, groups, dtype)
+
+
+@dataclass(frozen=True)
+class FastConvolution:
+    """A convolution of images (N, C, H, W) with kernels (OC, C / groups, KH, KW).
+
+    Attributes
+    ----------
+    images, channels, filters : int
+        N, C and OC.
+    at : Windows
+    groups : int
+    dtype : dtype_like
+        float32 or float64.
+    """
+
+    images: int
+    channels: int
+    filters: int
+    at: Windows
+    groups: int
+    dtype: DTypeLike
+
+    def forward(
+        self, rows: RowWriter, x: int, w: int, strides: Strides, bias: int | None, y: int
+    ) -> None:
+        """Add rows for y = w ∗ x + bias, given the places of all in the table of addresses."""
+        if self.images == 0:
+            return
+        w, options = self._arranged(rows, w, strides, self._stacked), self._options
+        biased = (0, 0) if bias is None else (bias, 1)
+        if self._stacked:
+            step = max(1, min(self._height, self._height * PIECE // max(1, self._work)))
+            pieces = -(-self._height // step)
+            kernel = kernels.convolve_stacked
+        else:
+            step = self._columns(self._width, self._height)
+            pieces = self._height * -(-self._width // step)
+            kernel = kernels.convolve
+        rows.row(
+            kernel, self.dtype, x, w, biased[0], y, *options, biased[1], step,
+            pieces=pieces, work=self._work, scratch=self._scratch, product=self._product,
+        )  # fmt: skip
+
+    def input_gradient(
+        self, rows: RowWriter, g: int, w: int, strides: Strides, bias: int | None, x: int
+    ) -> None:
+        """Add rows for x = w ∗ᵀ g + bias; `bias` belongs to the channels of x."""
+        if self.images == 0:
+            return
+        w = self._arranged(rows, w, strides, False)
+        biased = (0, 0) if bias is None else (bias, 1)
+        height, width = self.at.rows.size, self.at.columns.size
+        step = self._columns(width, height)
+        rows.row(
+            kernels.convolve_transposed, self.dtype, g, w, biased[0], x, *self._options,
+            biased[1], step, pieces=height * -(-width // step), work=self._work,
+            product=self._product,
+        )  # fmt: skip
+
+    def weight_gradient(self, rows: RowWriter, g: int, x: int, w: int, strides: Strides) -> None:
+        """Add rows for w = Σ g·xᵀ over all windows and images."""
+        size = self.filters * self._taps
+        count = self._height if self._stacked else self._height * self._width
+        block = self.filters if self._stacked or self.groups > 1 else SMALL_BLOCK
+        blocks = -(-self.filters // block)
+        parts = max(1, min(PARTS // blocks, SUMS // size, self._work // PIECE, count))
+        step = -(-count // parts)
+        parts = -(-count // step)
+        if self.images == 0:
+            parts, step = 1, 0  # zeros
+        sums = rows.temporary(parts * size, self.dtype)
+        kernel = kernels.weight_gradient_stacked if self._stacked else kernels.weight_gradient
+        rows.row(
+            kernel, self.dtype, g, x, sums, *self._options, block, step,
+            pieces=parts * blocks, work=self._work, scratch=self._scratch, product=self._product,
+        )  # fmt: skip
+        self._rearrange(rows, sums, self._order(self._stacked), w, strides, parts)
+
+    @property
+    def _height(self) -> int:
+        return self.at.rows.windows
+
+    @property
+    def _width(self) -> int:
+        return self.at.columns.windows
+
+    @property
+    def _depth(self) -> int:
+        return self.channels // self.groups
+
+    @property
+    def _taps(self) -> int:
+        return self._depth * math.prod(self.at.kernel)
+
+    @cached_property
+    def _work(self) -> int:
+        return self._height * self._width * self.filters * self._taps * self.images
+
+    @cached_property
+    def _product(self) -> int:
+        """Multiply-adds of the largest product."""
+        if self.images == 1:
+            return self._width * self.filters * self._taps
+        return self.filters * self._taps * self.images
+
+    @cached_property
+    def _stacked(self) -> bool:
+        """Whether to stack the image rows under a row of windows."""
+        columns = self.at.columns
+        if self.groups > 1 or columns.dilation > 1:
+            return False
+        return self.images == 1 or (
+            self.at.rows.kernel > 1 and columns.kernel * self._depth < SHORT
+        )
+
+    @cached_property
+    def _scratch(self) -> int:
+        """Values of a row of stacked rows."""
+        if not self._stacked:
+            return 0
+        columns = self.at.columns
+        padded = (columns.windows - 1) * columns.stride + columns.kernel
+        rows = padded * self.at.rows.kernel * self.channels * self.images
+        return rows + (columns.windows * self._taps if self.images == 1 else 0)
+
+    @cached_property
+    def _options(self) -> tuple[int, ...]:
+        rows, columns = self.at.rows, self.at.columns
+        return (
+            rows.size, columns.size, self.channels, self.images, self.filters,
+            rows.windows, columns.windows, rows.kernel, columns.kernel,
+            rows.stride, columns.stride, rows.before, columns.before,
+            rows.dilation, columns.dilation, self.groups,
+        )  # fmt: skip
+
+    def _columns(self, width: int, height: int) -> int:
+        """Return the columns of a piece, which is a part of a row if rows are few or long."""
+        parts = max(-(-width // COLUMNS), min(PARTS // height, width // 4))
+        return -(-width // max(1, min(parts, self._work // height // PIECE)))
+
+    def _order(self, stacked: bool) -> Strides:
+        """Return the strides of arranged weights: (OC, KW, KH, C) or (OC, KH, KW, C)."""
+        tall, wide = self.at.kernel
+        if stacked:
+            return self._taps, 1, self._depth, tall * self._depth
+        return self._taps, 1, wide * self._depth, self._depth
+
+    def _arranged(self, rows: RowWriter, w: int, strides: Strides, stacked: bool) -> int:
+        """Return the place of the arranged weights, which are copied if need be."""
+        order, shape = self._order(stacked), (self.filters, self._depth, *self.at.kernel)
+        if all(n == 1 or a == b for n, a, b in zip(shape, strides, order, strict=True)):
+            return w
+        copy = rows.temporary(self.filters * self._taps, self.dtype)
+        self._rearrange(rows, w, strides, copy, order, 1)
+        return copy
+
+    def _rearrange(
+        self, rows: RowWriter, source: int, of: Strides, result: int, to: Strides, parts: int
+    ) -> None:
+        size = self.filters * self._taps * parts
+        step = max(1, self.filters * (PIECE >> 4) // size)
+        rows.row(
+            kernels.rearrange, self.dtype, source, result, parts,
+            self.filters, self._depth, *self.at.kernel, *of, *to, step,
+            pieces=-(-self.filters // step), work=size,
+        )  # fmt: skip
+
+
+def sum_channels(
+    rows: RowWriter, g: int, y: int, places: int, channels: int, images: int, dtype: Any
+) -> None:
+    """Add rows for the sum of each channel of g, (places, channels, images) in memory."""
+    size = places * channels * images
+    parts = max(1, min(PARTS, size >> 14, places))
+    step = -(-places // parts)
+    parts = -(-places // step)
+    sums = rows.temporary(parts * channels, dtype)
+    rows.row(
+        kernels.channel_sums, dtype, g, sums, places, channels, images, step,
+        pieces=parts, work=2 * size, scratch=channels * images,
+    )  # fmt: skip
+    rows.row(
+        kernels.rearrange, dtype, sums, y, parts, channels, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+        channels, work=channels * parts,
+    )  # fmt: skip
