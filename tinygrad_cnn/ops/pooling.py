@@ -74,7 +74,7 @@ def maxpool(
     >>> tg.maxpool(x, 2).numpy()
     array([[[[4., 5.]]]], dtype=float32)
     """
-    at = _windows(
+    at = pooling_windows(
         "maxpool", np.shape(x), kernel_size, stride, padding, dilation, ceil_mode, wide_padding
     )
     y = engine.maximum(np.real(x), at)
@@ -83,7 +83,7 @@ def maxpool(
 
 @maxpool.residual
 def winner(x: Array, y: Array, static: Options) -> Array:
-    return engine.winner(np.real(x), np.real(y), _windows("maxpool", np.shape(x), **static))
+    return engine.winner(np.real(x), np.real(y), pooling_windows("maxpool", np.shape(x), **static))
 
 
 @maxpool.derivative("x", formula=Prose("g at the first maximum of its window, else 0"),
@@ -143,7 +143,7 @@ def gather_windows(
     array([[[[3.]]]], dtype=float32)
     """
     name = "gather_windows"
-    at = _windows(
+    at = pooling_windows(
         name, np.shape(x), kernel_size, stride, padding, dilation, ceil_mode, wide_padding
     )
     _check_windows(name, "winner", np.shape(winner), np.shape(x), at)
@@ -194,7 +194,9 @@ def scatter_windows(
              [0., 7.]]]], dtype=float32)
     """
     name = "scatter_windows"
-    at = _windows(name, shape, kernel_size, stride, padding, dilation, ceil_mode, wide_padding)
+    at = pooling_windows(
+        name, shape, kernel_size, stride, padding, dilation, ceil_mode, wide_padding
+    )
     _check_windows(name, "u", np.shape(u), shape, at)
     _check_windows(name, "winner", np.shape(winner), shape, at)
     return engine.scatter(u, _checked_winner(name, winner, at), at)
@@ -258,7 +260,9 @@ def avgpool(
     >>> tg.avgpool(x, 2).numpy()
     array([[[[2.5 , 1.25]]]], dtype=float32)
     """
-    at = _windows("avgpool", np.shape(x), kernel_size, stride, padding, 1, ceil_mode, wide_padding)
+    at = pooling_windows(
+        "avgpool", np.shape(x), kernel_size, stride, padding, 1, ceil_mode, wide_padding
+    )
     return engine.average(x, at, count_include_pad)
 
 
@@ -294,7 +298,7 @@ def avgpool_gradient(
              [1., 1.]]]], dtype=float32)
     """
     name = "avgpool_gradient"
-    at = _windows(name, shape, kernel_size, stride, padding, 1, ceil_mode, wide_padding)
+    at = pooling_windows(name, shape, kernel_size, stride, padding, 1, ceil_mode, wide_padding)
     _check_windows(name, "u", np.shape(u), shape, at)
     return engine.average_gradient(u, at, count_include_pad)
 
@@ -332,7 +336,7 @@ def global_avgpool(x: Array) -> Array:
     return mean(x, axis=(-2, -1))
 
 
-def _windows(
+def pooling_windows(
     name: str,
     shape: Shape,
     kernel_size: Pair,
@@ -418,7 +422,7 @@ def _(
     padding: Padding,
     ceil_mode: bool,
 ) -> LocalEntry | None:
-    on = _windows("avgpool", x_shape, kernel_size, stride, padding, 1, ceil_mode, True)
+    on = pooling_windows("avgpool", x_shape, kernel_size, stride, padding, 1, ceil_mode, True)
     if on.rows.before or on.columns.before or ceil_mode or 1 in x_shape[-2:]:
         return None
     cells = [letters.fresh(n) for n in on.kernel]
