@@ -141,61 +141,73 @@ def _named(run: Callable[..., None], formula: Callable[..., Any]) -> Kernel:
 
 @_unary
 def exp(x: Any) -> Any:
+    """Compute eˣ."""
     return exponential.exp(x)
 
 
 @_unary
 def sqrt(x: Any) -> Any:
+    """Compute √x."""
     return math.sqrt(x)
 
 
 @_unary
 def sigmoid(x: Any) -> Any:
+    """Compute 1 / (1 + e⁻ˣ)."""
     return exponential.sigmoid(x)
 
 
 @_unary
 def tanh(x: Any) -> Any:
+    """Compute the hyperbolic tangent."""
     return exponential.tanh(x)
 
 
 @_unary
 def silu(x: Any) -> Any:
+    """Compute x·σ(x)."""
     return max(x, type(x)(-SATURATED)) * exponential.sigmoid(x)  # −∞·0 would be NaN
 
 
 @_binary
 def add(a: Any, b: Any) -> Any:
+    """Compute a + b."""
     return a + b
 
 
 @_binary
 def sub(a: Any, b: Any) -> Any:
+    """Compute a − b."""
     return a - b
 
 
 @_binary
 def mul(a: Any, b: Any) -> Any:
+    """Compute a·b."""
     return a * b
 
 
 @_binary
 def div(a: Any, b: Any) -> Any:
+    """Compute a / b."""
     return a / b
 
 
 @_binary
 def sigmoid_gradient(g: Any, y: Any) -> Any:
+    """Compute g·y·(1 − y)."""
     return g * (y * (type(y)(1) - y))
 
 
 @_binary
 def tanh_gradient(g: Any, y: Any) -> Any:
+    """Compute g·(1 − y²)."""
     return g * (type(y)(1) - y * y)
 
 
 @_binary
 def silu_gradient(g: Any, x: Any) -> Any:
+    """Compute g·(σ(x) + x·σ(x)·(1 − σ(x)))."""
     s, most = exponential.sigmoid(x), type(x)(SATURATED)
     return g * (s + min(max(x, -most), most) * (s * (type(x)(1) - s)))
 

@@ -12,8 +12,8 @@ the second adds the pieces of each channel in float64:
 The shift s is the mean of a channel's first run. Where it is far from μ, or the dtype cannot hold
 the squares, the variance is computed again in float64, in two passes.
 
-A rectifier may follow, such as max(0, y). Forwards, y is limited to [low, high]. Backwards, g passes
-where y was in [low, high] before, which is computed again from x: no mask is stored.
+A rectifier may follow, such as max(0, y). Forwards, y is limited to [low, high]. Backwards, g
+passes where y was in [low, high] before, which is computed again from x: no mask is stored.
 
 Statistics are those of `engine.normalization`, (4, channels), and moments are (2, channels). Their
 value k of channel c is at ``k·row + c·column``.
@@ -78,7 +78,7 @@ def channel_statistics(
     """Write μ, √(variance + ε), the variance and a flag, 1, of each channel."""
     count = float(pixels * run)
     for c in range(channels):
-        first, second, shift = 0.0, 0.0, 0.0
+        first, second = 0.0, 0.0
         for k in range(pieces):
             first += sums[(k * channels + c) * 2]
             second += sums[(k * channels + c) * 2 + 1]
@@ -133,7 +133,7 @@ def gradient_sums(
     run: Whole, row: Whole, column: Whole, each: Whole, piece: PieceIndex, scratch: Scratch,
     real: Conversion,
 ) -> None:  # fmt: skip
-    """Add g and g·x̂ over the pixels of a piece, of a rectifier if `masked`: (pieces, channels, 2)."""
+    """Add g and g·x̂ over the pixels of a piece, g through a rectifier if `masked`."""
     base = piece * channels * 2
     for c in range(channels):
         scratch[4 * c] = found[c * column]
