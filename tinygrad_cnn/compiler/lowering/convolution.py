@@ -8,10 +8,10 @@ from typing import Any
 from tinygrad_cnn.compiler.lowering.tape import Writer, images_last, lowers
 from tinygrad_cnn.compiler.program import ForwardCall, RuleCall, StepValue
 from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.engine.fast.convolution_choice import fast_convolution
 from tinygrad_cnn.engine.fast.convolution_rows import (
     FastConvolution,
     Strides,
-    fast_convolution,
     sum_channels,
 )
 from tinygrad_cnn.engine.planes import Order

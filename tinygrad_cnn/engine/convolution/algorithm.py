@@ -72,12 +72,12 @@ def choose(
             return depthwise_few
         products = images * math.prod((*at.count, *at.kernel, channels, out_channels))
         tiled = products >= FEW_PRODUCTS and images * _tiles(at) >= FEW_TILES
-        if tiled and _may_tile(min(channels, out_channels), FEW_CHANNELS, at, groups, dtype):
+        if tiled and may_tile(min(channels, out_channels), FEW_CHANNELS, at, groups, dtype):
             return winograd_few
         return im2col
     if depthwise.takes(channels, at, groups, dtype):
         return depthwise
-    if not _may_tile(min(channels, out_channels), FOR_TILES, at, groups, dtype):
+    if not may_tile(min(channels, out_channels), FOR_TILES, at, groups, dtype):
         return direct
     pairs = channels * out_channels
     if min(images, winograd.WIDEST) * pairs >= TWO_WAYS:
@@ -116,7 +116,7 @@ def _are_wide(images: int, channels: int, out_channels: int) -> bool:
     return channels * out_channels >= max(WIDE_CHANNELS, PER_IMAGE * images) ** 2
 
 
-def _may_tile(size: int, fewest: int, at: Windows, groups: int, dtype: np.dtype[Any]) -> bool:
+def may_tile(size: int, fewest: int, at: Windows, groups: int, dtype: np.dtype[Any]) -> bool:
     """Return whether Winograd's tiles fit, pay, and add only a few rounding errors."""
     return (
         dtype == np.float32

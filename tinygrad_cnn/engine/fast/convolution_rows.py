@@ -26,19 +26,6 @@ SUMS = 1 << 18  # values of all parts of a sum together, about
 SMALL_BLOCK = 64  # kernels whose gradient a piece computes, where there are many
 
 
-def fast_convolution(
-    images: int, channels: int, filters: int, at: Windows, groups: int, dtype: DTypeLike
-) -> FastConvolution | None:
-    """Return the fastest way to compute a convolution; None if it has no fast kernels.
-
-    The parameters are those of `FastConvolution`. Faster kernels for some convolutions are
-    subclasses of it, which are chosen here.
-    """
-    if groups > 1 and channels < 4 * groups:
-        return None  # products of one to three channels
-    return FastConvolution(images, channels, filters, at, groups, dtype)
-
-
 @dataclass(frozen=True)
 class FastConvolution:
     """A convolution of images (N, C, H, W) with kernels (OC, C / groups, KH, KW).

@@ -1,0 +1,23 @@
+"""The choice of the kernels of a convolution."""
+
+from __future__ import annotations
+
+from numpy.typing import DTypeLike
+
+from tinygrad_cnn.engine.fast import winograd_rows
+from tinygrad_cnn.engine.fast.convolution_rows import FastConvolution
+from tinygrad_cnn.engine.windows import Windows
+
+
+def fast_convolution(
+    images: int, channels: int, filters: int, at: Windows, groups: int, dtype: DTypeLike
+) -> FastConvolution | None:
+    """Return the fastest way to compute a convolution; None if it has no fast kernels.
+
+    The parameters are those of `FastConvolution`.
+    """
+    if groups > 1 and channels < 4 * groups:
+        return None  # products of one to three channels
+    if winograd_rows.pays(images, channels, filters, at, groups, dtype):
+        return winograd_rows.TiledConvolution(images, channels, filters, at, groups, dtype)
+    return FastConvolution(images, channels, filters, at, groups, dtype)

@@ -1,0 +1,217 @@
+"""The transforms of Winograd's F(4×4, 3×3), a vector of values of a tile at a time.
+
+The matrices are those of `engine.convolution.winograd`, for the points 0, ±a, ±b and infinity. The
+points ±a have the same even powers, and odd powers of opposite sign: what is computed for one
+serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tinygrad_cnn.engine.convolution.winograd import IN, OUT, POINTS
+from tinygrad_cnn.engine.fast.kernel import WHOLE
+from tinygrad_cnn.engine.fast.vectors import VectorMemory
+
+KERNEL = IN + 1 - OUT
+A, B = POINTS[1], POINTS[3]
+AA, BB = A * A, B * B
+_AT_ZERO, _AT_A, _AT_B = AA * BB, 2 * AA * (AA - BB), 2 * BB * (BB - AA)  # scales of the points
+
+TileLine: TypeAlias = list[Any]  # numbers, arrays or `Lanes`
+
+
+def of_inputs(d: TileLine) -> TileLine:
+    """Return Bᵀ d: the 6 values of 6 inputs."""
+    even_a, odd_a = d[4] - BB * d[2], d[3] - BB * d[1]
+    even_b, odd_b = d[4] - AA * d[2], d[3] - AA * d[1]
+    zero = AA * BB * d[0] - (AA + BB) * d[2] + d[4]
+    infinity = AA * BB * d[1] - (AA + BB) * d[3] + d[5]
+    return [zero, *_pair(even_a, A * odd_a), *_pair(even_b, B * odd_b), infinity]
+
+
+def of_kernel(w: TileLine) -> TileLine:
+    """Return G w: the 6 values of 3 weights, or of 4 for the weight gradient."""
+    values = [(1 / _AT_ZERO) * w[0]]
+    for point, scale in ((A, _AT_A), (B, _AT_B)):
+        even, odd = (1 / scale) * w[0], (point / scale) * w[1]
+        even = even + (point**2 / scale) * w[2]
+        if len(w) > KERNEL:
+            odd = odd + (point**3 / scale) * w[3]
+        values += _pair(even, odd)
+    return [*values, w[-1]]
+
+
+def of_products(m: TileLine, count: int) -> TileLine:
+    """Return Aᵀ m: the 4 outputs of 6 products, or 3 for the weight gradient."""
+    even_a, odd_a = _pair(m[1], m[2])
+    even_b, odd_b = _pair(m[3], m[4])
+    outputs = [m[0] + even_a + even_b, A * odd_a + B * odd_b, AA * even_a + BB * even_b]
+    if count > KERNEL:
+        outputs.append(A * AA * odd_a + B * BB * odd_b)
+    return [*outputs[:-1], outputs[-1] + m[5]]
+
+
+def _pair(even: Any, odd: Any) -> TileLine:
+    return [even + odd, even - odd]
+
+
+def _both_ways(rows: list[TileLine], transform: Callable[[TileLine], TileLine]) -> list[TileLine]:
+    """Return a transform of the columns of a matrix, then of its rows."""
+    columns = [transform(list(column)) for column in zip(*rows, strict=True)]
+    return [transform(list(row)) for row in zip(*columns, strict=True)]
+
+
+def _spread(transform: Callable[[TileLine], TileLine], size: int) -> Any:
+    """Return the code that transforms `size`² pixels, zero outside some, to 36 values."""
+
+    def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, x, row, column, top, bottom, left, right, zeros, v, apart = arguments
+        memory = VectorMemory(builder, signature.args[0].literal_value)
+        inside_rows = [memory.within(i, top, bottom) for i in range(size)]
+        inside_columns = [memory.within(j, left, right) for j in range(size)]
+        pixels = [
+            [
+                memory.load(
+                    x,
+                    memory.sum(memory.times(i, row), memory.times(j, column)),
+                    memory.both(inside_rows[i], inside_columns[j]),
+                    zeros,
+                )
+                for j in range(size)
+            ]
+            for i in range(size)
+        ]
+        for i, values in enumerate(_both_ways(pixels, transform)):
+            for j, value in enumerate(values):
+                memory.store(value, v, memory.times(i * IN + j, apart))
+        return _context.get_dummy_value()
+
+    return generate
+
+
+_SPREAD_INPUTS = _spread(of_inputs, IN)
+_SPREAD_OUTPUTS = _spread(of_kernel, OUT)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def spread_inputs(
+    _context: Any, lanes: Any, x: Any, row: Any, column: Any, top: Any, bottom: Any, left: Any,
+    right: Any, zeros: Any, v: Any, apart: Any,
+) -> Any:  # fmt: skip
+    """Write Bᵀ d B of 6×6 pixels d, `lanes` values each.
+
+    Rows of pixels are `row` apart, columns `column`; those outside `top` to `bottom` and `left` to
+    `right` are zero, read from `zeros`. The 36 results are `apart`.
+    """
+    if isinstance(lanes, types.IntegerLiteral):
+        return types.void(lanes, x, *[WHOLE] * 6, zeros, v, WHOLE), _SPREAD_INPUTS
+    return None
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def spread_outputs(
+    _context: Any, lanes: Any, x: Any, row: Any, column: Any, top: Any, bottom: Any, left: Any,
+    right: Any, zeros: Any, v: Any, apart: Any,
+) -> Any:  # fmt: skip
+    """Write G d Gᵀ of 4×4 pixels d of the gradient; see `spread_inputs`."""
+    if isinstance(lanes, types.IntegerLiteral):
+        return types.void(lanes, x, *[WHOLE] * 6, zeros, v, WHOLE), _SPREAD_OUTPUTS
+    return None
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def spread_kernel(_context: Any, lanes: Any, w: Any, near: Any, u: Any, apart: Any) -> Any:
+    """Write G w Gᵀ of 3×3 weights, `near` each other: 36 results, `apart`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, w, near, u, apart = arguments
+        memory = VectorMemory(builder, signature.args[0].literal_value)
+        rows = [
+            [memory.load(w, memory.times(KERNEL * i + j, near)) for j in range(KERNEL)]
+            for i in range(KERNEL)
+        ]
+        for i, values in enumerate(_both_ways(rows, of_kernel)):
+            for j, value in enumerate(values):
+                memory.store(value, u, memory.times(IN * i + j, apart))
+        return context.get_dummy_value()
+
+    if isinstance(lanes, types.IntegerLiteral):
+        return types.void(lanes, w, WHOLE, u, WHOLE), generate
+    return None
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def gather_kernel(_context: Any, lanes: Any, p: Any, apart: Any, w: Any, near: Any) -> Any:
+    """Write Aᵀ p A, 3×3 weights that are `near` each other, of 36 values that are `apart`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, p, apart, w, near = arguments
+        memory = VectorMemory(builder, signature.args[0].literal_value)
+        rows = [
+            [memory.load(p, memory.times(IN * i + j, apart)) for j in range(IN)] for i in range(IN)
+        ]
+        for i, values in enumerate(_both_ways(rows, lambda m: of_products(m, KERNEL))):
+            for j, value in enumerate(values):
+                memory.store(value, w, memory.times(KERNEL * i + j, near))
+        return context.get_dummy_value()
+
+    if isinstance(lanes, types.IntegerLiteral):
+        return types.void(lanes, p, WHOLE, w, WHOLE), generate
+    return None
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def gather_outputs(
+    _context: Any, lanes: Any, m: Any, apart: Any, bias: Any, y: Any, row: Any, column: Any,
+    bottom: Any, right: Any, rest: Any,
+) -> Any:  # fmt: skip
+    """Write Aᵀ m A + bias, 4×4 pixels, of 36 products that are `apart`.
+
+    Rows of pixels are `row` apart, columns `column`. Those from `bottom` and `right` on are written
+    to `rest`, which is not read.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, m, apart, bias, y, row, column, bottom, right, rest = arguments
+        memory = VectorMemory(builder, signature.args[0].literal_value)
+        added = memory.spread(bias)
+        products = [
+            [memory.load(m, memory.times(IN * i + j, apart)) for j in range(IN)] for i in range(IN)
+        ]
+        none = ir.Constant(ir.IntType(64), 0)
+        columns = [memory.within(j, none, right) for j in range(OUT)]
+        for i, values in enumerate(_both_ways(products, lambda m: of_products(m, OUT))):
+            inside = memory.within(i, none, bottom)
+            for j, value in enumerate(values):
+                place = memory.sum(memory.times(i, row), memory.times(j, column))
+                memory.store(value + added, y, place, memory.both(inside, columns[j]), rest)
+        return context.get_dummy_value()
+
+    if isinstance(lanes, types.IntegerLiteral):
+        signature = types.void(lanes, m, WHOLE, types.float32, y, *[WHOLE] * 4, rest)
+        return signature, generate
+    return None
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def turn(_context: Any, lanes: Any, x: Any, apart: Any, y: Any, near: Any) -> Any:
+    """Write the transpose of a square of values, `lanes` by `lanes`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, x, apart, y, near = arguments
+        count = signature.args[0].literal_value
+        memory = VectorMemory(builder, count)
+        rows = [memory.load(x, memory.times(i, apart)) for i in range(count)]
+        for i, column in enumerate(memory.turn(rows)):
+            memory.store(column, y, memory.times(i, near))
+        return context.get_dummy_value()
+
+    if isinstance(lanes, types.IntegerLiteral):
+        return types.void(lanes, x, WHOLE, y, WHOLE), generate
+    return None
