@@ -263,6 +263,33 @@ class Effect(StepInstruction):
         yield from self.parts
 
 
+@dataclass(eq=False, slots=True)
+class TapeCall(StepInstruction):
+    """A run of a tape: compiled kernels compute several instructions.
+
+    Attributes
+    ----------
+    instructions : list of StepInstruction
+        What it computes.
+    inputs, outputs : list of StepValue
+        The values from outside that it reads, except leaves and constants, and those that others
+        read. ``function(*arrays)`` takes the arrays of the inputs and returns those of the outputs
+        as a list.
+    function : callable
+    """
+
+    instructions: list[StepInstruction]
+    inputs: list[StepValue]
+    outputs: list[StepValue]
+    function: Any
+
+    def reads(self) -> Iterator[StepValue]:
+        yield from self.inputs
+
+    def results(self) -> Iterator[StepValue]:
+        yield from self.outputs
+
+
 @dataclass(slots=True)
 class StepProgram:
     """The instructions of a step.

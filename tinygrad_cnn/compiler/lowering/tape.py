@@ -2,38 +2,217 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygrad_cnn.compiler.program import StepValue
+from tinygrad_cnn.compiler.lowering.arena import FOREVER, MemoryBlock
+from tinygrad_cnn.compiler.program import (
+    AddGradients,
+    ConstantValue,
+    LeafValue,
+    RuleCall,
+    StepInstruction,
+    StepProgram,
+    StepValue,
+    StoreGradient,
+)
+from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.fast.kernel import Kernel
+from tinygrad_cnn.engine.fast.machine import KernelCall
 from tinygrad_cnn.engine.planes import Order
+
+PIECE = 1 << 14  # values of a piece of an elementwise row
+COPIED = 1 << 12  # bytes up to which NumPy copies a given array: to find its address takes longer
+
+
+class NoPlace(Exception):  # noqa: N818  # not an error: NumPy computes the instruction
+    """A value that no row can read: of another dtype, or of other memory."""
+
+
+@dataclass(eq=False, slots=True)
+class Imported:
+    """A value computed by NumPy, or given, that a tape reads.
+
+    Attributes
+    ----------
+    value : StepValue
+    place : int
+    block : MemoryBlock or None
+        Where it is copied to; None if its own memory is used.
+    first : int
+        The first instruction of the tape.
+    """
+
+    value: StepValue
+    place: int
+    block: MemoryBlock | None
+    first: int
 
 
 class Writer:
-    """Writes the rows of one run of instructions.
+    """Writes the rows of a program, instruction by instruction.
 
     A value that rows compute is contiguous in memory, with its axes in the order `order`. Leaves
-    keep their own memory, in C order: parameters, buffers, and the gradients that are stored.
+    keep their own memory, in C order: parameters, buffers, and their gradients. Integers and labels
+    are int64, bools one byte each.
+
+    Parameters
+    ----------
+    program : StepProgram
+
+    Attributes
+    ----------
+    sources : list
+        What is at each place of the table of addresses: a `MemoryBlock` of the arena, a
+        `LeafValue`, the array of a constant, an `Imported`, or what sets its own address.
+    rows, reads, changed
+        Of the current instruction: its rows, the numbers that are read before each run with their
+        places, and the leaves that rows write to.
     """
 
+    def __init__(self, program: StepProgram) -> None:
+        self.sources: list[Any] = []
+        self.numbers: list[float] = []
+        self.reads: list[tuple[int, Callable[[], float]]] = []
+        self.rows: list[KernelCall] = []  # of this instruction
+        self.imported: dict[StepValue, Imported] = {}
+        self.changed: dict[LeafValue, None] = {}  # by rows of this instruction
+        self.status = np.zeros(1, np.int64)
+        self.explanations: list[tuple[Callable[..., object], tuple[StepValue, ...]]] = []
+        self._places: dict[StepValue, int] = {}
+        self._orders: dict[StepValue, Order] = {}
+        self._of_leaves = _of_leaves(program)
+        self._constants: dict[float, int] = {}
+        self._now, self._start = 0, 0
+        self._computed: set[StepValue] = set()
+        self._journal: list[StepValue] = []
+        self._status_place = self._placed(self.status)
+
+    def begin(self, index: int, start: int, instruction: StepInstruction) -> None:
+        """Begin to lower an instruction; `start` is the first of the tape that it continues."""
+        self._now, self._start = index, start
+        self.rows, self.reads, self.changed, self._journal = [], [], {}, []
+        self._computed = set(instruction.results())
+
+    def drop(self) -> None:
+        """Forget the rows of this instruction and the values that they would have computed."""
+        for value in self._journal:
+            del self._places[value]
+            self.imported.pop(value, None)
+
+    # --- for lowerings ---------------------------------------------------------------------------
+
     def at(self, value: StepValue) -> int:
-        """Return the place in the table of addresses of a value that is read or computed."""
-        raise NotImplementedError
+        """Return the place in the table of addresses of a value that is read or computed.
+
+        Raises
+        ------
+        NoPlace
+            If it is complex, or a leaf that is not contiguous. The instruction is then left to
+            NumPy.
+        """
+        if value not in self._places:
+            self._places[value] = self._new_place(value)
+            self._journal.append(value)
+        place = self._places[value]
+        source = self.sources[place]
+        block = source.block if isinstance(source, Imported) else source
+        if isinstance(block, MemoryBlock):
+            block.last = max(block.last, self._now)
+        return place
 
     def order(self, value: StepValue) -> Order:
         """Return the axes of a value, slowest in memory first."""
-        raise NotImplementedError
+        if value in self._orders:
+            return self._orders[value]
+        if isinstance(value, LeafValue | ConstantValue) or value in self._of_leaves:
+            return tuple(range(len(value.shape)))
+        return images_last(len(value.shape))
+
+    def are_alike(self, *values: StepValue) -> bool:
+        """Return whether values have one shape, dtype and order in memory."""
+        kinds = {(value.shape, value.dtype, self.order(value)) for value in values}
+        return len(kinds) == 1
+
+    def arrange(self, value: StepValue, order: Order) -> bool:
+        """Ask for the axes of a value in this order in memory; return whether it has it.
+
+        What rows compute has the order that it has.
+        """
+        if value not in self._places and not isinstance(value, LeafValue):
+            self._orders[value] = order
+        return self.order(value) == order
+
+    def alias(self, result: StepValue, source: StepValue, order: Order | None = None) -> None:
+        """Let a result be the memory of another value, such as a reshaped one.
+
+        `order` is that of the result's axes in this memory, if it differs from `order(result)`.
+        """
+        self._places[result] = place = self.at(source)
+        imported = self.sources[place]
+        if isinstance(imported, Imported) and imported.block is None:  # others may read the result
+            size = math.prod(source.shape) * source.dtype.itemsize
+            imported.block = MemoryBlock(size, imported.first, self._now)
+        self._journal.append(result)
+        if order is not None:
+            self._orders[result] = order
+
+    def direct(self, value: StepValue, place: int) -> None:
+        """Let a value be computed at a place that is known before."""
+        self._places[value] = place
+        self._journal.append(value)
+
+    def has(self, value: StepValue) -> bool:
+        """Return whether a value has a place."""
+        return value in self._places
+
+    def keep(self, value: StepValue) -> None:
+        """Keep the memory of a value, if it has a place, to the end of the program."""
+        if value in self._places:
+            self._now = FOREVER
+            self.at(value)
+
+    def source(self, source: Any) -> int:
+        """Return a new place in the table of addresses for an array or a source of addresses."""
+        return self._placed(source)
 
     def temporary(self, count: int, dtype: DTypeLike) -> int:
         """Return the place of memory that only the rows of this instruction use."""
-        raise NotImplementedError
+        return self._placed(MemoryBlock(count * np.dtype(dtype).itemsize, self._now, self._now))
 
     def number(self, read: Callable[[], float] | float) -> int:
         """Return the place in the table of numbers of one that is read before each run."""
-        raise NotImplementedError
+        if callable(read):
+            self.numbers.append(0.0)
+            self.reads.append((len(self.numbers) - 1, read))
+            return len(self.numbers) - 1
+        if read not in self._constants:
+            self._constants[read] = len(self.numbers)
+            self.numbers.append(read)
+        return self._constants[read]
+
+    def number_slot(self) -> int:
+        """Return the place in the table of numbers of one that its owner sets."""
+        self.numbers.append(0.0)
+        return len(self.numbers) - 1
+
+    def stop(self, explain: Callable[..., object], *values: StepValue) -> tuple[int, int]:
+        """Return the place of the status word, and what a kernel writes to it to end the run.
+
+        Then ``explain`` is called with the arrays of the values, and raises the error.
+        """
+        self.explanations.append((explain, values))
+        return self._status_place, len(self.explanations)
+
+    def changes(self, leaf: LeafValue) -> int:
+        """Return the place of a leaf that the rows of this instruction change."""
+        self.changed[leaf] = None
+        return self.at(leaf)
 
     def row(
         self,
@@ -45,8 +224,83 @@ class Writer:
         scratch: int = 0,
         product: int = 0,
     ) -> None:
-        """AddGradients a row; the parameters are those of `KernelCall`."""
-        raise NotImplementedError
+        """Add a row; the parameters are those of `KernelCall`."""
+        kernel.address(dtype)  # compiled here: where that fails, NumPy computes the instruction
+        self.rows.append(KernelCall(kernel, dtype, operands, pieces, work, scratch, product))
+
+    # --- places ----------------------------------------------------------------------------------
+
+    def _placed(self, source: Any) -> int:
+        self.sources.append(source)
+        return len(self.sources) - 1
+
+    def _new_place(self, value: StepValue) -> int:
+        dtype = tape_dtype(value)
+        if isinstance(value, LeafValue):
+            if not value.tensor._array.flags.c_contiguous or dtype != value.dtype:
+                raise NoPlace(f"{value.name}: a leaf that is not contiguous")
+            return self._placed(value)
+        if isinstance(value, ConstantValue):
+            turned = value.array.transpose(self.order(value))
+            return self._placed(np.array(turned, dtype, order="C"))
+        size = math.prod(value.shape) * dtype.itemsize
+        if value in self._computed:
+            return self._placed(MemoryBlock(size, self._now, self._now))
+        own = value.dtype == dtype and is_ordered(value, self.order(value)) and size > COPIED
+        block = None if own else MemoryBlock(size, self._start, self._now)
+        imported = Imported(value, len(self.sources), block, self._start)
+        self.imported[value] = imported
+        return self._placed(imported)
+
+
+def elementwise_row(
+    writer: Writer, kernel: Kernel, value: StepValue, *places: int, numbers: tuple[int, ...] = ()
+) -> None:
+    """Write a row of an elementwise kernel: places, the number of values, the step, numbers."""
+    count = math.prod(value.shape)
+    work = count * value.dtype.itemsize * threads.BYTE * len(places)
+    operands = (*places, count, PIECE, *numbers)
+    writer.row(kernel, value.dtype, *operands, pieces=-(-count // PIECE), work=work)
+
+
+def tape_dtype(value: StepValue) -> np.dtype[Any]:
+    """Return the dtype of a value on a tape: its own, int64 of integers."""
+    dtype = value.dtype
+    if dtype.kind in "iu" and dtype != np.uint64:
+        return np.dtype(np.int64)
+    if dtype.char not in "fd?":
+        raise NoPlace(f"{value.name}: {dtype}")
+    return dtype.newbyteorder("=")
+
+
+def is_ordered(value: StepValue, order: Order) -> bool:
+    """Return whether a value was contiguous in the captured run, with its axes in this order."""
+    expected = value.dtype.itemsize
+    for axis in reversed(order):
+        if value.shape[axis] > 1 and value.strides[axis] != expected:
+            return False
+        expected *= value.shape[axis]
+    return True
+
+
+def _of_leaves(program: StepProgram) -> set[StepValue]:
+    """Return the gradients of leaves, which are in C order: of rules, stored, and what is added.
+
+    They have the shape of the leaf: what a rule returns before it is summed may not.
+    """
+    found: set[StepValue] = set()
+    for instruction in reversed(program.instructions):
+        if isinstance(instruction, StoreGradient):
+            found.add(instruction.gradient)
+        elif isinstance(instruction, AddGradients) and instruction.result in found:
+            found.update(instruction.reads())
+        elif isinstance(instruction, RuleCall):
+            operand = instruction.call.arguments[instruction.derivative.of]
+            operands = operand if isinstance(operand, list) else [operand]
+            for part, of in zip(instruction.parts, operands, strict=True):
+                if part is not None and isinstance(of, LeafValue) and part.shape == of.shape:
+                    found.add(part)
+    return found
 
 
 Lowered: TypeAlias = Callable[[Writer, Any], bool]

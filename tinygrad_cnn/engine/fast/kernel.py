@@ -51,6 +51,7 @@ _READS = {
     "Whole": "row[{0}]",
     "Scalar": "real(numbers[row[{0}]])",
 }
+POINTERS = ("Reals", "Wholes", "Bytes")  # the kinds of operands that are addresses
 _GIVEN = {"PieceIndex": "piece", "Scratch": "scratch", "Conversion": "real"}
 
 

@@ -5,6 +5,9 @@ pieces that it is computed in, and its operands. Several threads run the same pr
 the next piece of the current row that is left, and goes on to the next row when all pieces of this
 one are done. A thread that comes late finds the rows done and catches up. The pieces depend on the
 sizes only, so the result has the same bits for any number of threads.
+
+A kernel that finds its input wrong, such as a label that is no class, writes to the status word:
+then no later row runs.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from tinygrad_cnn.engine.fast.kernel import FIRST, WHOLE, Kernel
 
 WIDTH = 32  # whole numbers in a row
 APART = 16  # whole numbers of the two counters of a row: a cache line each
+LINE = 64  # bytes of a cache line
 SPINS = 4096  # reads of a counter before a waiting thread lets others run
 _BYTES = 8  # of a whole number
 _INT = ir.IntType(64)
@@ -70,30 +74,34 @@ _yield = types.ExternalFunction("sched_yield", types.int32())
 
 
 @numba.njit(  # type: ignore[untyped-decorator]
-    types.void(types.Array(WHOLE, 2, "C"), *[WHOLE] * 4), nogil=True, cache=True
+    types.void(*[WHOLE] * 7), nogil=True, cache=True
 )
-def _run(rows: Any, at: int, numbers: int, counters: int, scratch: int) -> None:
-    """Run a program; `counters` is 0 on one thread."""
-    start = rows.ctypes.data
-    for k in range(rows.shape[0]):
-        row, pieces = start + k * WIDTH * _BYTES, rows[k, 1]
+def _run(
+    rows: int, count: int, at: int, numbers: int, counters: int, scratch: int, status: int
+) -> None:
+    """Run a program until the status is not 0; `counters` is 0 on one thread."""
+    for k in range(count):
+        row = rows + k * WIDTH * _BYTES
+        kernel, pieces = _read(row), _read(row + _BYTES)
         if counters == 0:
             for piece in range(pieces):
-                _call(rows[k, 0], row, at, numbers, piece, scratch)
-            continue
-        taken = counters + k * APART * _BYTES
-        done = taken + APART // 2 * _BYTES
-        while True:
-            piece = _increased(taken)
-            if piece >= pieces:
-                break
-            _call(rows[k, 0], row, at, numbers, piece, scratch)
-            _increased(done)
-        spins = 0
-        while _read(done) < pieces:
-            spins += 1
-            if spins % SPINS == 0:
-                _yield()
+                _call(kernel, row, at, numbers, piece, scratch)
+        else:
+            taken = counters + k * APART * _BYTES
+            done = taken + APART // 2 * _BYTES
+            while True:
+                piece = _increased(taken)
+                if piece >= pieces:
+                    break
+                _call(kernel, row, at, numbers, piece, scratch)
+                _increased(done)
+            spins = 0
+            while _read(done) < pieces:
+                spins += 1
+                if spins % SPINS == 0:
+                    _yield()
+        if _read(status) != 0:
+            break
 
 
 class KernelCall:
@@ -139,13 +147,17 @@ class KernelCall:
 class Tape:
     """A program of kernels, ready to run.
 
+    One thread at a time may run it.
+
     Parameters
     ----------
     rows : sequence of KernelCall
-    addresses : int
-        The number of addresses in the table.
-    numbers : int
-        The number of numbers in the table.
+    addresses : int or ndarray of int64
+        The number of addresses in the table, or a table that several programs share.
+    numbers : int or ndarray of float64
+        The number of numbers in the table, or a table that several programs share.
+    status : ndarray of int64, optional
+        The status word, of length 1; without, no kernel can end the program.
 
     Attributes
     ----------
@@ -153,36 +165,56 @@ class Tape:
         The table of addresses. Its owner keeps the memory alive.
     numbers : ndarray of float64
         The table of numbers.
+    status : ndarray of int64
+        0, or what the kernel wrote that ended the last run.
     """
 
-    def __init__(self, rows: Sequence[KernelCall], addresses: int, numbers: int = 0) -> None:
-        self.at = np.zeros(addresses, np.int64)
-        self.numbers = np.zeros(numbers)
+    def __init__(
+        self,
+        rows: Sequence[KernelCall],
+        addresses: int | NDArray[np.int64],
+        numbers: int | NDArray[np.float64] = 0,
+        status: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.at = np.zeros(addresses, np.int64) if isinstance(addresses, int) else addresses
+        self.numbers = np.zeros(numbers) if isinstance(numbers, int) else numbers
+        self.status = np.zeros(1, np.int64) if status is None else status
         self._rows = np.zeros((len(rows), WIDTH), np.int64)
         for k, row in enumerate(rows):
             self._rows[k, :FIRST] = row.kernel.address(row.dtype), row.pieces
             self._rows[k, FIRST : FIRST + len(row.operands)] = row.operands
-        self._work = sum([row.work for row in rows])
+        splits = any(row.pieces > 1 for row in rows)
+        self._is_worth_threads = splits and sum([row.work for row in rows]) >= threads.WORTH
         self._uses_blas = any(row.product > threads.SMALL for row in rows)
-        self._splits = any(row.pieces > 1 for row in rows)
         self._scratch_bytes = max([row.scratch * row.dtype.itemsize for row in rows], default=0)
         self._scratch: list[NDArray[Any]] = []
-        self._counters = np.zeros(APART * len(rows) if self._splits else 0, np.int64)
-        self._places = [a.ctypes.data for a in (self.at, self.numbers, self._counters)]
+        self._counters = np.zeros(APART * len(rows) if splits else 0, np.int64)
+        self._rows_at = self._rows.ctypes.data
+        self._alone = (
+            self._rows_at, len(rows), self.at.ctypes.data, self.numbers.ctypes.data,
+            0, self._scratches(1)[0], self.status.ctypes.data,
+        )  # fmt: skip
 
-    def run(self) -> None:
-        """Run the program, on as many threads as are worth it (`num_threads`)."""
-        count = threads.limit() if self._splits and self._work >= threads.WORTH else 1
-        while len(self._scratch) < count:
-            self._scratch.append(memory.empty((self._scratch_bytes,), np.uint8))
-        at, numbers, counters = self._places
+    def run(self, rows: int | None = None) -> None:
+        """Run the program, or its first `rows`, on as many threads as are worth it."""
+        count = threads.limit() if self._is_worth_threads else 1
         if count == 1:
-            own = self._scratch[0].ctypes.data if self._scratch_bytes else 0
+            operands = self._alone if rows is None else (self._rows_at, rows, *self._alone[2:])
             if self._uses_blas:
-                on_one_thread(lambda: _run(self._rows, at, numbers, 0, own))
+                on_one_thread(lambda: _run(*operands))
             else:
-                _run(self._rows, at, numbers, 0, own)
+                _run(*operands)
             return
         self._counters.fill(0)
-        scratch = [part.ctypes.data for part in self._scratch]
-        thread_pool.run(lambda i: _run(self._rows, at, numbers, counters, scratch[i]), count, count)
+        counters, scratch = self._counters.ctypes.data, self._scratches(count)
+        rows = len(self._rows) if rows is None else rows
+        tables, status = self._alone[2:4], self._alone[-1]
+        thread_pool.run(
+            lambda i: _run(self._rows_at, rows, *tables, counters, scratch[i], status), count, count
+        )
+
+    def _scratches(self, count: int) -> list[int]:
+        """Return the address of memory for each of several threads."""
+        while len(self._scratch) < count:
+            self._scratch.append(memory.empty((self._scratch_bytes + LINE,), np.uint8))
+        return [-(-part.ctypes.data // LINE) * LINE for part in self._scratch[:count]]

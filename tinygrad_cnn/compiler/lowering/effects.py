@@ -1,0 +1,53 @@
+"""Effects that tapes know: clearing gradients, and steps of optimizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_cnn.compiler.program import Effect, StepInstruction, StoreGradient
+from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.optim.optimizer import Optimizer
+
+HARMLESS = ("tinygrad_cnn.core", "tinygrad_cnn.nn", "tinygrad_cnn.ops")
+"""The packages whose effects change no gradients, but for `cleared_by`."""
+
+
+def method_of(effect: Effect, name: str) -> Any:
+    """Return the object whose method of this name an effect calls; None if it calls another."""
+    function = effect.function
+    if getattr(function, "__name__", "") != name:
+        return None
+    return effect.arguments.get("self", getattr(function, "__self__", None))
+
+
+def cleared_by(effect: Effect) -> list[Variable] | None:
+    """Return the parameters whose ``.grad`` an effect sets to None; None if it does something else.
+
+    That is `zero_grad` of an optimizer or a module.
+    """
+    owner = method_of(effect, "zero_grad")
+    if isinstance(owner, Optimizer) and type(owner).zero_grad is Optimizer.zero_grad:
+        return list(owner.params)
+    if isinstance(owner, Module) and type(owner).zero_grad is Module.zero_grad:
+        return [tensor for _, tensor in owner._named_tensors()]
+    return None
+
+
+def stepped_by(effect: Effect) -> Optimizer | None:
+    """Return the optimizer that an effect is the update of; None if it is something else."""
+    owner = method_of(effect, "_update_all")
+    return owner if isinstance(owner, Optimizer) else None
+
+
+def cleared_after(cleared: set[Variable], instruction: StepInstruction) -> set[Variable]:
+    """Return the parameters whose ``.grad`` is None after an instruction, of those before."""
+    if isinstance(instruction, StoreGradient):
+        return cleared - {instruction.leaf.tensor}
+    if isinstance(instruction, Effect):
+        parameters = cleared_by(instruction)
+        if parameters is not None:
+            return cleared | set(parameters)
+        known = instruction.function.__module__.startswith(HARMLESS)
+        return cleared if known or stepped_by(instruction) is not None else set()
+    return cleared

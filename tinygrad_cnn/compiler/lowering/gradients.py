@@ -1,0 +1,118 @@
+"""Stored gradients: the arrays of ``.grad`` that rows write to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from operator import is_
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.compiler.lowering.tape import Writer
+from tinygrad_cnn.compiler.program import LeafValue
+from tinygrad_cnn.core.variable import array_of
+
+IN_LIST = next(map(sys.getrefcount, [object()]))  # references to an object that a list holds
+
+
+class StoredGradient:
+    """The gradient of a leaf, in an array of its own.
+
+    Parameters
+    ----------
+    leaf : LeafValue
+    writer : Writer
+    is_first : bool
+        Whether ``.grad`` is None before: the program has cleared it.
+
+    Attributes
+    ----------
+    place : int
+        Of the array in the table of addresses.
+    earlier : int
+        The place in the table of numbers of 1 if rows add to the array, 0 if they overwrite it.
+    """
+
+    def __init__(self, leaf: LeafValue, writer: Writer, is_first: bool) -> None:
+        self.tensor, self.is_first = leaf.tensor, is_first
+        self.shape, self.dtype = leaf.shape, leaf.dtype
+        self.place = writer.source(self)
+        self.earlier = writer.number(0.0) if is_first else writer.number_slot()
+
+
+class StoredGradients:
+    """The gradients that one tape writes first, and that the same or another one stores.
+
+    Parameters
+    ----------
+    stored : sequence of StoredGradient
+    at : memoryview of int64
+        The table of addresses.
+    numbers : memoryview of float
+        The table of numbers.
+
+    Attributes
+    ----------
+    are_own : bool
+        Whether ``.grad`` will be the arrays that rows write to. Otherwise NumPy adds them to
+        another array when they are stored.
+    """
+
+    def __init__(
+        self, stored: Sequence[StoredGradient], at: memoryview, numbers: memoryview[float]
+    ) -> None:
+        self._stored = stored
+        self._tensors = [each.tensor for each in stored]
+        self._at, self._numbers = at, numbers
+        self.are_own = True
+        self._own: list[NDArray[Any] | None] = [None] * len(stored)
+        self._usual = [IN_LIST + 1] * len(stored)
+        self._all_first = all(each.is_first for each in stored)
+        self._others: list[tuple[int, Any]] = []  # to add to after the run
+        self._known = False
+
+    def prepare(self) -> None:
+        """Let the rows write to arrays that no one else refers to."""
+        own, tensors = self._own, self._tensors
+        self._known = (
+            self._all_first
+            and all(map(is_, [tensor._grad for tensor in tensors], own))
+            and list(map(sys.getrefcount, own)) == self._usual
+        )
+        if self._known:
+            return
+        self._others.clear()
+        for i, each in enumerate(self._stored):
+            earlier = each.tensor._grad
+            is_own = earlier is not None and earlier is own[i]
+            held = next(map(sys.getrefcount, own[i : i + 1])) - (IN_LIST + 1) - 2 * is_own
+            if own[i] is None or held > 0:
+                own[i] = array = np.empty(each.shape, each.dtype)
+                self._at[each.place] = array.ctypes.data
+                del array
+                is_own = False
+            if not each.is_first:
+                self._numbers[each.earlier] = float(is_own)
+                if earlier is not None and not is_own:
+                    self._others.append((i, earlier))
+        self.are_own = not self._others
+
+    def store(self) -> None:
+        """Set ``.grad`` after the run."""
+        if self._known:
+            return
+        for i, earlier in self._others:
+            self._own[i] = np.asarray(array_of(earlier) + self._own[i])
+        for tensor, array in zip(self._tensors, self._own, strict=True):
+            tensor._grad = array
+        for i, _ in self._others:
+            self._own[i] = None
+        self._others.clear()
+
+    def clear(self) -> None:
+        """Set ``.grad`` to None where the program has cleared it, after a run that ended early."""
+        for each in self._stored:
+            if each.is_first:
+                each.tensor._grad = None
