@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinygrad_cnn.compiler.lowering.tape import Writer, lowers
+import numpy as np
+
+from tinygrad_cnn.compiler.lowering.tape import Writer, lowers, tape_dtype
 from tinygrad_cnn.compiler.program import ForwardCall, RuleCall, StepValue
 from tinygrad_cnn.engine import softmax as engine
 from tinygrad_cnn.engine.fast import labels as kernels
@@ -63,6 +65,8 @@ def _has_rows(writer: Writer, call: ForwardCall) -> bool:
         return False
     at = _axis(call)
     if not isinstance(target, StepValue) or target.dtype.kind not in "iu":
+        return False
+    if tape_dtype(target) != np.int64:
         return False
     if target.shape != without(logits.shape, at) or not math.prod(logits.shape):
         return False

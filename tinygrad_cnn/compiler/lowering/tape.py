@@ -59,7 +59,7 @@ class Writer:
 
     A value that rows compute is contiguous in memory, with its axes in the order `order`. Leaves
     keep their own memory, in C order: parameters, buffers, and their gradients. Integers and labels
-    are int64, bools one byte each.
+    are int64; bools, and bytes that the program computes, stay as they are.
 
     Parameters
     ----------
@@ -264,8 +264,13 @@ def elementwise_row(
 
 
 def tape_dtype(value: StepValue) -> np.dtype[Any]:
-    """Return the dtype of a value on a tape: its own, int64 of integers."""
+    """Return the dtype of a value on a tape: its own, int64 of integers.
+
+    What a program computes in bytes, such as the winners of a max pooling, stays so.
+    """
     dtype = value.dtype
+    if dtype == np.uint8 and type(value) is StepValue:
+        return dtype
     if dtype.kind in "iu" and dtype != np.uint64:
         return np.dtype(np.int64)
     if dtype.char not in "fd?":
