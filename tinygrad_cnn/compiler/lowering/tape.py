@@ -22,8 +22,10 @@ from tinygrad_cnn.compiler.program import (
     StoreGradient,
 )
 from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.chunks import memory_order
 from tinygrad_cnn.engine.fast.kernel import Kernel
 from tinygrad_cnn.engine.fast.machine import KernelCall
+from tinygrad_cnn.engine.fast.turning import turned
 from tinygrad_cnn.engine.planes import Order
 
 PIECE = 1 << 14  # values of a piece of an elementwise row
@@ -241,16 +243,29 @@ class Writer:
                 raise NoPlace(f"{value.name}: a leaf that is not contiguous")
             return self._placed(value)
         if isinstance(value, ConstantValue):
-            turned = value.array.transpose(self.order(value))
-            return self._placed(np.array(turned, dtype, order="C"))
+            array = value.array.transpose(self.order(value))
+            return self._placed(np.array(array, dtype, order="C"))
         size = math.prod(value.shape) * dtype.itemsize
         if value in self._computed:
             return self._placed(MemoryBlock(size, self._now, self._now))
-        own = value.dtype == dtype and is_ordered(value, self.order(value)) and size > COPIED
-        block = None if own else MemoryBlock(size, self._start, self._now)
-        imported = Imported(value, len(self.sources), block, self._start)
-        self.imported[value] = imported
-        return self._placed(imported)
+        order, own = self.order(value), memory_order(value.shape, value.strides)
+        is_dense = value.dtype == dtype and size > COPIED and is_ordered(value, own)
+        is_read = is_dense and (is_ordered(value, order) or _is_turned(value, own, order))
+        block = None if is_read else MemoryBlock(size, self._start, self._now)
+        self.imported[value] = Imported(value, len(self.sources), block, self._start)
+        place = self._placed(self.imported[value])
+        if block is not None or is_ordered(value, order):
+            return place
+        result = self._placed(MemoryBlock(size, self._now, self._now))
+        axes = (*[axis for axis in own if axis not in (own[-1], order[-1])], own[-1], order[-1])
+        missing = 4 - len(axes)
+        sizes = [1] * missing + [value.shape[axis] for axis in axes]
+        steps = [0] * missing + [value.strides[axis] // dtype.itemsize for axis in axes]
+        to = [math.prod([value.shape[k] for k in order[order.index(a) + 1 :]]) for a in axes]
+        pieces, work = sizes[0] * sizes[1], 4 * threads.BYTE * size
+        places = (place, result, *sizes, *steps, *[0] * missing, *to)
+        self.row(turned, dtype, *places, pieces=pieces, work=work)
+        return result
 
 
 def elementwise_row(
@@ -276,6 +291,11 @@ def tape_dtype(value: StepValue) -> np.dtype[Any]:
     if dtype.char not in "fd?":
         raise NoPlace(f"{value.name}: {dtype}")
     return dtype.newbyteorder("=")
+
+
+def _is_turned(value: StepValue, own: Order, order: Order) -> bool:
+    """Return whether a kernel brings a value from one order to another."""
+    return value.dtype.char in "fd" and len(order) <= 4 and own[-1] != order[-1]
 
 
 def is_ordered(value: StepValue, order: Order) -> bool:
