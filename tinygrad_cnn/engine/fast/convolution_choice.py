@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import DTypeLike
 
-from tinygrad_cnn.engine.fast import winograd_rows
+from tinygrad_cnn.engine.fast import depthwise_rows, winograd_rows
 from tinygrad_cnn.engine.fast.convolution_rows import FastConvolution
 from tinygrad_cnn.engine.windows import Windows
 
@@ -16,6 +16,8 @@ def fast_convolution(
 
     The parameters are those of `FastConvolution`.
     """
+    if depthwise_rows.takes(channels, filters, groups):
+        return depthwise_rows.DepthwiseConvolution(images, channels, filters, at, groups, dtype)
     if groups > 1 and channels < 4 * groups:
         return None  # products of one to three channels
     if winograd_rows.pays(images, channels, filters, at, groups, dtype):

@@ -133,7 +133,9 @@ def _outputs(
             for m in range(columns):
                 v = column + m * column_step
                 here = moved(line, v * pixel)
-                weight = load_part(w, ((cell + k * cell_step) * wide + m * apart) * length + i, left)
+                weight = load_part(
+                    w, ((cell + k * cell_step) * wide + m * apart) * length + i, left
+                )
                 if inside:
                     a = multiply_add(load_part(here, 0, left), weight, a)
                     b = multiply_add(load_part(here, step, left), weight, b)
@@ -199,7 +201,7 @@ def _products(
     x: Any, g: Any, sums: Any, length: Any, pixel: Any, height: Any, width: Any, tall: Any,
     wide: Any, row: Any, row_gap: Any, column: Any, gap: Any, across: Any, count: Any,
 ) -> None:  # fmt: skip
-    """Add the products of the first `count` of four gradients with the cells under their windows."""
+    """Add the products of the first `count` of four gradients with the cells of their windows."""
     inside = count == TOGETHER and column >= 0
     inside = inside and column + (wide - 1) * gap + (TOGETHER - 1) * across < width
     step = across * pixel

@@ -72,7 +72,7 @@ def load(_context: Any, pointer: Any, _offset: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = context.get_value_type(kind)
-        place = _place(builder, *arguments, vector)
+        place = _place(builder, arguments[0], arguments[1], vector)
         return builder.load(place, align=kind.real.bitwidth // 8)
 
     return kind(pointer, types.int64), generate
@@ -85,7 +85,7 @@ def load_part(_context: Any, pointer: Any, _offset: Any, _count: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = context.get_value_type(kind)
-        place = _place(builder, *arguments[:2], vector)
+        place = _place(builder, arguments[0], arguments[1], vector)
         mask = _mask(builder, kind, arguments[2])
         name = f"llvm.masked.load.v{kind.lanes}f{kind.real.bitwidth}.p0"
         function = ir.FunctionType(vector, [place.type, ir.IntType(32), mask.type, vector])
@@ -101,7 +101,7 @@ def store(_context: Any, pointer: Any, _offset: Any, vector: Any) -> Any:
     """Write a vector to an offset."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _place(builder, *arguments[:2], arguments[2].type)
+        place = _place(builder, arguments[0], arguments[1], arguments[2].type)
         builder.store(arguments[2], place, align=vector.real.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -114,7 +114,7 @@ def store_part(_context: Any, pointer: Any, _offset: Any, vector: Any, _count: A
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = arguments[2]
-        place = _place(builder, *arguments[:2], value.type)
+        place = _place(builder, arguments[0], arguments[1], value.type)
         mask = _mask(builder, vector, arguments[3])
         name = f"llvm.masked.store.v{vector.lanes}f{vector.real.bitwidth}.p0"
         kinds = [value.type, place.type, ir.IntType(32), mask.type]
