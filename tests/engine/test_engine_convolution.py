@@ -357,8 +357,9 @@ def chosen(case: Case, dtype: str = "f4", of: Any = algorithm.choose) -> Any:
 )
 def test_the_choice(change: dict[str, Any], expected: Any, gradient: Any) -> None:
     case = Case(**{**PLAIN.__dict__, **change})
-    assert chosen(case) is expected
-    assert chosen(case, of=algorithm.choose_weight_gradient) is gradient
+    with tg.engine.options(fast=False):
+        assert chosen(case) is expected
+        assert chosen(case, of=algorithm.choose_weight_gradient) is gradient
 
 
 @pytest.mark.parametrize(
@@ -378,7 +379,8 @@ def test_winograd_is_for_float32_and_can_be_switched_off() -> None:
     assert chosen(replace(PLAIN, w=(32, 1, 3, 3), groups=32), "c16") is direct
     with tg.engine.options(winograd=False):
         assert chosen(PLAIN) is direct
-    assert chosen(PLAIN) is winograd_rows
+    with tg.engine.options(fast=False):
+        assert chosen(PLAIN) is winograd_rows
 
 
 def test_gradients_of_a_convolution_by_winograd_are_close_to_the_direct_ones() -> None:

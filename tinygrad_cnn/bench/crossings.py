@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.engine.configuration import options
 from tinygrad_cnn.engine.convolution import (
     algorithm,
     direct,
@@ -63,7 +64,8 @@ class Crossing:
     seconds : dict of str to float
         The time of each algorithm.
     chosen : str
-        The name of the algorithm that the engine chooses, "other" if it is none of these.
+        The name of the algorithm that the engine chooses without compiled kernels, "other" if it is
+        none of these.
     """
 
     direction: str
@@ -101,7 +103,8 @@ def measure_crossing(
         a, b, out = (way.layout.arranged(array) for array in (x, y, np.empty_like(y)))
         calls["convolve"][name] = partial(way.convolve, a, w, None, at, 1, out)
         calls["weight gradient"][name] = partial(way.weight_gradient, b, a, at, 1)
-    choices = algorithm.choose(*key), algorithm.choose_weight_gradient(*key)
+    with options(fast=False):
+        choices = algorithm.choose(*key), algorithm.choose_weight_gradient(*key)
     for (direction, ways), choice in zip(calls.items(), choices, strict=True):
         chosen = next((name for name, way in WAYS.items() if way is choice), "other")
         with num_threads(1):

@@ -13,9 +13,10 @@ from support.convolving import Case
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import threads
-from tinygrad_cnn.engine.convolution import reference
+from tinygrad_cnn.engine.convolution import algorithm, reference, winograd_compiled
 
 winograd_rows = pytest.importorskip("tinygrad_cnn.engine.fast.winograd_rows")
+from tinygrad_cnn.engine.fast import machine  # noqa: E402
 from tinygrad_cnn.engine.fast import winograd_transforms as transforms  # noqa: E402
 from tinygrad_cnn.engine.fast.arrays import ArrayRows  # noqa: E402
 from tinygrad_cnn.engine.fast.convolution_choice import fast_convolution  # noqa: E402
@@ -194,5 +195,27 @@ PLAIN = layer(64, 16, 16, 8, 8)
 def test_tiles_are_chosen_where_they_pay(case: Case, dtype: str, tiled: bool) -> None:
     sizes = (case.x[0], case.x[1], case.w[0], case.at, case.groups, np.dtype(dtype))
     assert isinstance(fast_convolution(*sizes), winograd_rows.TiledConvolution) is tiled
+    assert (algorithm.choose(*sizes) is winograd_compiled) is tiled
+    assert (algorithm.choose_weight_gradient(*sizes) is winograd_compiled) is tiled
     with tg.engine.options(winograd=False):
         assert not isinstance(fast_convolution(*sizes), winograd_rows.TiledConvolution)
+    for off in ({"winograd": False}, {"fast": False}):
+        with tg.engine.options(**off):
+            assert algorithm.choose(*sizes) is not winograd_compiled
+
+
+def test_a_signal_handler_may_compute_the_same_convolution(monkeypatch: Any) -> None:
+    """What it leaves in a kept tape does not reach the convolution that it interrupted."""
+    x, _, w, *_ = operands(PLAIN)
+    other = tg.conv2d(2 * x, w, padding=1)
+    real, results = machine.Tape.run, []
+
+    def interrupted(tape: machine.Tape) -> None:
+        monkeypatch.setattr(machine.Tape, "run", real)
+        results.append(tg.conv2d(2 * x, w, padding=1))
+        real(tape)
+
+    expected = tg.conv2d(x, w, padding=1)
+    monkeypatch.setattr(machine.Tape, "run", interrupted)
+    np.testing.assert_array_equal(tg.conv2d(x, w, padding=1), expected)
+    np.testing.assert_array_equal(results[0], other)

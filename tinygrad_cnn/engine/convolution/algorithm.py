@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.convolution import (
     depthwise,
     depthwise_few,
     direct,
     im2col,
     winograd,
+    winograd_compiled,
     winograd_few,
     winograd_lines,
     winograd_rows,
@@ -71,13 +71,17 @@ def choose(
         if depthwise.takes(channels, at, groups, dtype):
             return depthwise_few
         products = images * math.prod((*at.count, *at.kernel, channels, out_channels))
-        tiled = products >= FEW_PRODUCTS and images * _tiles(at) >= FEW_TILES
-        if tiled and may_tile(min(channels, out_channels), FEW_CHANNELS, at, groups, dtype):
+        tiled = products >= FEW_PRODUCTS and images * winograd.tile_count(at) >= FEW_TILES
+        if tiled and winograd.may_tile(
+            min(channels, out_channels), FEW_CHANNELS, at, groups, dtype
+        ):
             return winograd_few
         return im2col
     if depthwise.takes(channels, at, groups, dtype):
         return depthwise
-    if not may_tile(min(channels, out_channels), FOR_TILES, at, groups, dtype):
+    if winograd_compiled.takes(images, channels, out_channels, at, groups, dtype):
+        return winograd_compiled
+    if not winograd.may_tile(min(channels, out_channels), FOR_TILES, at, groups, dtype):
         return direct
     pairs = channels * out_channels
     if min(images, winograd.WIDEST) * pairs >= TWO_WAYS:
@@ -114,29 +118,3 @@ def _are_wide(images: int, channels: int, out_channels: int) -> bool:
     if channels < THIN:
         return images <= FIRST and out_channels >= WIDE_FIRST
     return channels * out_channels >= max(WIDE_CHANNELS, PER_IMAGE * images) ** 2
-
-
-def may_tile(size: int, fewest: int, at: Windows, groups: int, dtype: np.dtype[Any]) -> bool:
-    """Return whether Winograd's tiles fit, pay, and add only a few rounding errors."""
-    return (
-        dtype == np.float32
-        and groups == 1
-        and size >= fewest
-        and configuration.get().winograd
-        and _fits_tiles(at)
-    )
-
-
-def _fits_tiles(at: Windows) -> bool:
-    """Return whether Winograd's tiles fit the windows and save a quarter of the products."""
-    plain = all(
-        (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1) and 0 <= axis.before <= 2
-        for axis in (at.rows, at.columns)
-    )
-    oh, ow = at.count
-    return plain and 4 * winograd.IN**2 * _tiles(at) <= 3 * 9 * oh * ow
-
-
-def _tiles(at: Windows) -> int:
-    """Return the number of Winograd's tiles of an image."""
-    return math.prod([-(-count // winograd.OUT) for count in at.count])

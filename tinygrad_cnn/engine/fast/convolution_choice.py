@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygrad_cnn.engine.fast import depthwise_rows, winograd_rows
+from tinygrad_cnn.engine.convolution import winograd_compiled
+from tinygrad_cnn.engine.fast import depthwise_rows
 from tinygrad_cnn.engine.fast.convolution_rows import FastConvolution
+from tinygrad_cnn.engine.fast.winograd_rows import TiledConvolution
 from tinygrad_cnn.engine.windows import Windows
 
 
@@ -20,6 +23,6 @@ def fast_convolution(
         return depthwise_rows.DepthwiseConvolution(images, channels, filters, at, groups, dtype)
     if groups > 1 and channels < 4 * groups:
         return None  # products of one to three channels
-    if winograd_rows.pays(images, channels, filters, at, groups, dtype):
-        return winograd_rows.TiledConvolution(images, channels, filters, at, groups, dtype)
+    if winograd_compiled.takes(images, channels, filters, at, groups, np.dtype(dtype)):
+        return TiledConvolution(images, channels, filters, at, groups, dtype)
     return FastConvolution(images, channels, filters, at, groups, dtype)

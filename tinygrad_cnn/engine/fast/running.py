@@ -1,12 +1,18 @@
-"""Running one kernel on arrays."""
+"""Running kernels on arrays."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from numpy.typing import DTypeLike
+
+from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.fast.arrays import ArrayRows, RowWriter
 from tinygrad_cnn.engine.fast.kernel import Kernel
 from tinygrad_cnn.engine.fast.machine import KernelCall, Tape
+from tinygrad_cnn.engine.memory import empty
 
 MOST = 512  # tapes that are kept in each thread
 
@@ -41,6 +47,51 @@ def run(kernel: Kernel, *operands: Any, pieces: int = 1, work: int = 0, scratch:
     if len(tape.numbers):
         tape.numbers[:] = [o for o, k in zip(operands, kinds, strict=True) if k == "Scalar"]
     tape.run()
+
+
+def run_rows(key: Hashable, write: Callable[[RowWriter], None], arrays: Sequence[Array]) -> None:
+    """Run several rows on arrays, contiguous or of the strides that the rows expect.
+
+    Parameters
+    ----------
+    key : hashable
+        What decides the rows; they are written once for each.
+    write : callable
+        Adds the rows to a writer, in whose table of addresses the arrays are 0, 1, and so on.
+    arrays : sequence of ndarray
+    """
+    tapes: dict[Any, tuple[Tape, list[tuple[int, DTypeLike]]]]
+    tapes = _kept.__dict__.setdefault("row_tapes", {})
+    known = tapes.pop(key, None)  # not there while it runs: a signal handler may compute
+    if known is None:
+        rows = _Rows(len(arrays))
+        write(rows)
+        known = rows.tape(), rows.sizes
+    tape, sizes = known
+    used = [*arrays, *[empty((count,), dtype) for count, dtype in sizes]]
+    tape.at[:] = [array.__array_interface__["data"][0] for array in used]
+    tape.run()
+    if len(tapes) >= MOST:
+        tapes.clear()
+    tapes[key] = known
+
+
+class _Rows(ArrayRows):
+    """Rows whose temporaries are allocated for each run."""
+
+    def __init__(self, arrays: int) -> None:
+        super().__init__()
+        self._count = arrays
+        self.sizes: list[tuple[int, DTypeLike]] = []
+
+    def temporary(self, count: int, dtype: DTypeLike) -> int:
+        """Return the place of memory for `count` values."""
+        self.sizes.append((count, dtype))
+        return self._count + len(self.sizes) - 1
+
+    def tape(self) -> Tape:
+        """Return the program, without addresses."""
+        return Tape(self._calls, self._count + len(self.sizes))
 
 
 _VALUES = ("Whole", "Scalar")

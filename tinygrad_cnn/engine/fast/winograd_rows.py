@@ -1,4 +1,4 @@
-"""Rows that compute convolutions by Winograd's algorithm: when it pays, and in which pieces."""
+"""Rows that compute convolutions by Winograd's algorithm."""
 
 from __future__ import annotations
 
@@ -6,32 +6,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine.bands import PARTS
-from tinygrad_cnn.engine.convolution.algorithm import may_tile
 from tinygrad_cnn.engine.convolution.winograd import OUT
-from tinygrad_cnn.engine.fast import products
 from tinygrad_cnn.engine.fast import winograd as kernels
 from tinygrad_cnn.engine.fast.arrays import RowWriter
 from tinygrad_cnn.engine.fast.convolution_rows import FastConvolution, Strides
-from tinygrad_cnn.engine.fast.winograd import APART, NARROW, VALUES, WEIGHTS, WIDE
+from tinygrad_cnn.engine.fast.winograd import APART, VALUES, WEIGHTS, WIDE
 from tinygrad_cnn.engine.fast.winograd_transforms import KERNEL
-from tinygrad_cnn.engine.windows import Windows
 
-FEWEST = 6  # channels on either side from which tiles pay
 COLUMNS, IMAGES = 128, 64  # maximum columns of a product, and images of a block
 GROUP_BYTES, BLOCK_BYTES = 3 << 18, 5 << 18  # of the values of several tiles, and of one
 FEWEST_PARTS, PARTS_BYTES = 4, 1 << 22  # minimum partial sums, and maximum bytes of more
 STEP = 128  # pairs of channels in a piece of the transforms of weights
 _FLOAT32 = np.dtype(np.float32)
 _BYTES = _FLOAT32.itemsize
-
-
-def pays(n: int, c: int, oc: int, at: Windows, groups: int, dtype: DTypeLike) -> bool:
-    """Return whether a convolution of images last is faster by tiles, and may be computed so."""
-    fits = may_tile(min(c, oc), FEWEST, at, groups, np.dtype(dtype))
-    return n >= NARROW and fits and products.is_available()
 
 
 @dataclass(frozen=True)
