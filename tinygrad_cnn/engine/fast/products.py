@@ -1,4 +1,4 @@
-"""Matrix products inside kernels, by the functions of the BLAS library that NumPy has loaded.
+"""Matrix products inside kernels: by blocks in registers (`tiles`), or by NumPy's BLAS library.
 
 No second BLAS is loaded, whose threads would compete with those of the first. The machine holds it
 at one thread (`engine.blas`).
@@ -14,8 +14,13 @@ from numba import types
 from numba.extending import overload
 from threadpoolctl import ThreadpoolController
 
+from tinygrad_cnn.engine.fast.tiles import compiled_product
+
 _ROWS = 101  # CblasRowMajor: the order of the matrices
 PLAIN, TRANSPOSED = 111, 112  # CblasNoTrans, CblasTrans
+NARROW = 8  # columns of a product: below, BLAS is faster
+LONG = 1 << 9  # values of a row of B: above, its columns are far apart in memory,
+DEEP = 1 << 8  # and BLAS, which copies them, is faster from as many rows on
 _WHOLE = types.int64
 
 
@@ -47,6 +52,11 @@ _GEMM = {types.float32: _external("sgemm", types.float32),
          types.float64: _external("dgemm", types.float64)}  # fmt: skip
 
 
+_PRODUCT = compiled_product()  # holds the code
+binding.add_symbol("tinygrad_cnn_product", _PRODUCT.address)
+_BLOCKS = types.ExternalFunction("tinygrad_cnn_product", _PRODUCT._sig)
+
+
 def is_available() -> bool:
     """Return whether kernels can use matrix products."""
     return None not in _GEMM.values()
@@ -63,9 +73,16 @@ def gemm(*_operands: Any) -> None:
 
 @overload(gemm)
 def _(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):  # type: ignore[no-untyped-def]
-    function = _GEMM[a.dtype]
+    function, blocks = _GEMM[a.dtype], _BLOCKS
 
-    def call(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):  # type: ignore[no-untyped-def]
+    def by_blas(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):  # type: ignore[no-untyped-def]
         function(_ROWS, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 
-    return call
+    def call(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):  # type: ignore[no-untyped-def]
+        if tb == PLAIN and n >= NARROW and (k < DEEP or ldb < LONG):
+            row, column = (lda, 1) if ta == PLAIN else (1, lda)
+            blocks(m, n, k, alpha, a, row, column, b, ldb, beta, c, ldc)
+        else:
+            function(_ROWS, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+
+    return call if a.dtype is types.float32 else by_blas
