@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.core.effects import effect
-from tinygrad_cnn.core.hidden import HiddenNumber, hidden, plain
+from tinygrad_cnn.core.hidden import HiddenNumber, hide, plain
 
 
 @effect
@@ -83,7 +83,7 @@ READS = {
 
 @pytest.mark.parametrize("what", READS)
 def test_a_hidden_array_reports_what_reads_it(what: str) -> None:
-    x = hidden(np.ones(1))
+    x = hide(np.ones(1))
     with tg.observe(Refusing()), pytest.raises(LookupError) as caught:
         READS[what](x)
     assert caught.value.args == (what,)
@@ -91,7 +91,7 @@ def test_a_hidden_array_reports_what_reads_it(what: str) -> None:
 
 
 def test_the_shape_of_a_hidden_array_is_no_secret() -> None:
-    x = hidden(np.ones((2, 3)))
+    x = hide(np.ones((2, 3)))
     with tg.observe(Refusing()):
         assert np.shape(x) == x.shape == (2, 3)
         assert len(x) == 2

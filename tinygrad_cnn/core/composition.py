@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from tinygrad_cnn.core.hidden import plain
 from tinygrad_cnn.core.observer import announce
 from tinygrad_cnn.core.recording import recording
 
@@ -46,12 +47,12 @@ def composition(*, formula: str, differentiable: bool = True) -> Callable[[F], F
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            result = function(*args, **kwargs)
-            if recording.get().observers:
-                bound = signature.bind(*args, **kwargs)
-                bound.apply_defaults()
-                return announce(function.__name__, bound.arguments, result)
-            return result
+            if not recording.get().observers:
+                return function(*args, **kwargs)
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            result = function(*plain(args), **plain(kwargs))
+            return announce(function.__name__, bound.arguments, result)
 
         COMPOSITIONS[function.__name__] = Composition(call, formula, differentiable)
         return cast(F, call)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn.core.observer import BackwardEvent, Observer
-from tinygrad_cnn.core.pullback import pull_back
+from tinygrad_cnn.core.pullback import Report, pull_back
 from tinygrad_cnn.core.recording import SWEEP, Recording, changed_recording, entered, recording
 from tinygrad_cnn.core.variable import Array, Variable, array_of, calls
 
@@ -237,6 +237,7 @@ def grad(
     for observer in recording.get().observers:
         of_leaves = {t: g for t, g in zip(targets, results, strict=True) if t.node is None}
         observer.swept(of_leaves, accumulates=False)
+        results = observer.differentiated(keys, results)
     return results
 
 
@@ -314,6 +315,7 @@ def _as_tensor(value: Array, taken: set[int], kind: type[Tensor]) -> Variable:
 
 def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool) -> Array:
     """Return the initial gradient of a sweep from `y`."""
+    given = gradient
     if not isinstance(y, Variable):
         raise TypeError(f"{function}: y is {type(y).__name__}, expected Tensor")
     if not y.requires_grad:
@@ -337,6 +339,8 @@ def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool
         )
     if create_graph and not isinstance(gradient, Variable):
         gradient = y._tensor._of(gradient)
+    for observer in recording.get().observers:
+        observer.seeded(y, given, gradient, create_graph)
     return gradient
 
 
@@ -415,10 +419,15 @@ def _visit(
             module = node.scope
             recording.set(within._replace(scope=entered(within.scope, module)))
         started = perf_counter() if observers else 0.0
-        contributions = pull_back(node, values, gradient, needed, create_graph)
-        if observers:
+        report = Report() if observers else None
+        contributions = pull_back(node, values, gradient, needed, create_graph, report)
+        if report is not None:
             seconds = perf_counter() - started
-            event = BackwardEvent(node, gradient, contributions, seconds, number, wanted is None)
+            accumulates = wanted is None
+            event = BackwardEvent(
+                node, gradient, contributions, seconds, number, accumulates,
+                report.returned, report.shared,
+            )  # fmt: skip
             for observer in observers:
                 observer.backward(event)
         for parent, contribution in contributions:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.core.recording import recording
 
-__all__ = ["HiddenArray", "HiddenNumber", "hidden", "plain", "reads"]
+__all__ = ["HiddenArray", "HiddenNumber", "hide", "holds_hidden", "plain", "reads"]
 
 
 def reads(value: Any, what: str) -> None:
@@ -124,9 +124,16 @@ for _name in OPERATIONS:
 HiddenNumber.__hash__ = None  # type: ignore[assignment]  # its value cannot be read
 
 
-def hidden(array: np.ndarray[Any, Any]) -> HiddenArray:
+def hide(array: np.ndarray[Any, Any]) -> HiddenArray:
     """Return a view of `array` that hides its values."""
     return array.view(HiddenArray)
+
+
+def holds_hidden(value: Any) -> bool:
+    """Return whether `value` is, or contains in lists and tuples, a hidden array."""
+    if isinstance(value, list | tuple):
+        return any(map(holds_hidden, value))
+    return type(value) is HiddenArray
 
 
 def plain(value: Any) -> Any:

@@ -147,11 +147,15 @@ class Observer:
     def seeded(self, y: Variable, given: Any, seed: Array, create_graph: bool) -> None:
         """Handle the start of a sweep from `y`; `seed` is `given` as an array, or 1."""
 
+    def entered(self, module: Any) -> None:
+        """Handle the start of a call of a `Module`."""
+
     def backward(self, event: BackwardEvent) -> None:
         """Handle one step of a reverse sweep."""
 
-    def differentiated(self, keys: Sequence[Node | Variable], results: list[Any]) -> Any:
+    def differentiated(self, keys: Sequence[Node | Variable], results: list[Any]) -> list[Any]:
         """Handle what `grad` returns for each node or leaf; what this returns replaces it."""
+        return results
 
     def final(self, leaf: Variable, gradient: Array) -> None:
         """Handle a leaf's gradient once no later step of a `backward` adds to it.

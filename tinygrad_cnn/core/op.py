@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.compiled import CompiledDeclaration
 from tinygrad_cnn.core.declaration import Integers, P, Role
 from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.hidden import hide, holds_hidden, plain
 from tinygrad_cnn.core.observer import ForwardEvent
 from tinygrad_cnn.core.promotion import cut_off, in_one_dtype, is_of_one_dtype, rounded
 from tinygrad_cnn.core.pullback import WRITES
@@ -67,7 +68,8 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 return self._computed(arguments)
         state = recording.get()
         if state.observers:
-            given = arguments.copy()  # options are copied in place below
+            given = arguments  # options are copied in place below
+            arguments, operands = plain(arguments), plain(operands)
         arrays, parents, wanted, kind, half = self._unwrapped(operands)
         if self._constants or self.sequence:
             arrays = self._joined(arguments, arrays)
@@ -75,11 +77,12 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             kind = kind or other
         if kind is None:
             y = self._computed(arrays)
-            return rounded(y) if half else y
+            y = rounded(y) if half else y
+            return self._of_hidden(state, given, operands, arrays, y) if state.observers else y
         started = perf_counter() if state.observers else 0.0
         shared: dict[str, Any] = {}
         try:
-            y = self._computed(arrays, shared)
+            raw = y = self._computed(arrays, shared)
             if type(y) is not np.ndarray or y.dtype.char != "f" or half:
                 y = self._result(y, operands, half)
         except Exception as error:
@@ -100,7 +103,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             static = tuple([arguments[i] for i in self._static]) if self._static else ()
             node = Node(self, plan, tuple(parents), saved, static, y, state.scope)
         if state.observers:
-            self._notify(state, given, operands, arrays, y, node, started)
+            self._notify(state, given, operands, arrays, y, node, started, None, raw, shared)
             for observer in state.observers:
                 kind = observer.result_class(kind, y)
         result = kind._of(y, node, origin)
@@ -172,15 +175,29 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
         node: Node | None,
         started: float,
         error: Exception | None = None,
+        raw: Any = None,
+        shared: dict[str, Any] | None = None,
     ) -> None:
         """Report a call to the observers."""
         seconds = perf_counter() - started
         sources = tuple([v.node or v if isinstance(v, Variable) else None for v in operands])
         named = dict(zip(self.parameters, arrays, strict=True))
         passed = dict(zip(self.parameters, given, strict=True))
-        event = ForwardEvent(self, named, y, node, sources, state.scope, seconds, error, passed)
+        event = ForwardEvent(
+            self, named, y, node, sources, state.scope, seconds, error, passed, raw, shared or {}
+        )
         for observer in state.observers:
             observer.forward(event)
+
+    def _of_hidden(
+        self, state: Recording, given: list[Any], operands: list[Any], arrays: list[Any], raw: Any
+    ) -> Any:
+        """Return the result of a call on arrays: hidden and reported, if one of them is hidden."""
+        if not holds_hidden(given):
+            return raw
+        y = np.asarray(raw)
+        self._notify(state, given, operands, arrays, y, None, perf_counter(), None, raw)
+        return hide(y)
 
     def _unwrap_constants(
         self, arguments: list[Any], arrays: list[Any], recorded: bool

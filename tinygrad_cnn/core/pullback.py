@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from tinygrad_cnn.core.declaration import Derivative
     from tinygrad_cnn.core.graph import Node
 
+
+class Report:
+    """What `pull_back` found on its way.
+
+    Attributes
+    ----------
+    returned : list of (Derivative, object)
+        What the rules returned, in the order of their calls.
+    shared : dict of str to object
+        The intermediates of the gradient.
+    """
+
+    def __init__(self) -> None:
+        self.returned: list[tuple[Derivative, Any]] = []
+        self.shared: dict[str, Any] = {}
+
+
 WRITES = "writes to one of its input arrays; make it work on a copy"
 
 
@@ -22,11 +39,13 @@ def pull_back(
     gradient: Array,
     needed: set[Any] | None,
     create_graph: bool,
+    report: Report | None = None,
 ) -> list[tuple[Node | Variable, Array]]:
     """Return the gradient of each parent of `node`, restricted to `needed` if given.
 
     `values` are the saved values, from ``node.values()``. The last argument's gradient is computed
     first: what a weight gradient allocates meanwhile is free again before the gradient of the data.
+    What happened on the way is added to `report`.
     """
     op, plan, parents = node.op, node.plan, node.parents
     kept = own = values
@@ -37,16 +56,25 @@ def pull_back(
         kept, own = _differentiable(node), []
     if plan.of_gradient:
         kept = with_shared(node, gradient, kept)
+        if report is not None:
+            names = [name for name, _ in plan.of_gradient]
+            report.shared.update(zip(names, kept[-len(names) :], strict=True))
     contributions: list[tuple[Node | Variable, Array]] = []
     try:
         for place, derivative, apply in reversed(plan.derivatives):
             if not op.sequence:
                 parent = parents[place]
                 if parent is not None and (needed is None or parent in needed):
-                    value = _fitted(node, derivative, apply(gradient, kept), parent, own)
+                    value = apply(gradient, kept)
+                    if report is not None:
+                        report.returned.append((derivative, value))
+                    value = _fitted(node, derivative, value, parent, own)
                     contributions.append((parent, value))
             elif needed is None or not needed.isdisjoint(parents):
-                for parent, value in zip(parents, apply(gradient, kept), strict=True):
+                values = apply(gradient, kept)
+                if report is not None:
+                    report.returned.append((derivative, values))
+                for parent, value in zip(parents, values, strict=True):
                     if parent is not None and (needed is None or parent in needed):
                         value = _fitted(node, derivative, value, parent, own)
                         contributions.append((parent, value))

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from tinygrad_cnn import ops
 from tinygrad_cnn.core import graph
 from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.hooks import GradientHooks, HookHandle
 from tinygrad_cnn.core.leaf_array import LeafArray
 from tinygrad_cnn.core.numpy_dispatch import call_function, call_ufunc, discrete, floor_divide, mod
@@ -161,9 +162,9 @@ class Tensor(Variable):
         self.name = name
         self._changed = 0
         self._hooks = None
+        for observer in recording.get().observers:
+            observer.copied(source, array)
         if isinstance(data, Variable):
-            for observer in recording.get().observers:
-                observer.copied(data._array, array)
             self.__class__ = observed_class(type(self), array)
 
     @classmethod
@@ -193,12 +194,12 @@ class Tensor(Variable):
         a view of it, and mark the leaf as changed (`LeafArray`). Other NumPy functions only read
         it. Assigning ``data`` copies into the leaf: ``p.data -= rate * p.grad`` is a training step.
         """
-        if self.is_leaf:
-            return LeafArray._of(self)
-        return read_only(self._array)
+        array = self._read(".data")
+        return LeafArray._of(self) if self.is_leaf else read_only(array)
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
+        reads(self, "assignment to .data")
         if not self.is_leaf:
             raise RuntimeError(
                 "data: only a leaf can be assigned to; this Tensor was computed: assign to a copy, "
@@ -230,7 +231,7 @@ class Tensor(Variable):
         """
         if self._array.size != 1:
             raise ValueError(f"item: the shape is {self.shape}, expected one element")
-        return self._array.item()
+        return self._read(".item()").item()
 
     @property
     def ndim(self) -> int:
@@ -248,7 +249,7 @@ class Tensor(Variable):
         return ops.transpose(self)
 
     def __repr__(self) -> str:
-        values = np.array2string(self._array, separator=", ", prefix="Tensor(")
+        values = np.array2string(self._read("repr()"), separator=", ", prefix="Tensor(")
         extras = [] if self.dtype == "f4" else [f"dtype={self.dtype}"]
         if self.node is not None:
             extras.append(f"op={self.node.op.name}")
@@ -267,7 +268,7 @@ class Tensor(Variable):
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
-        return bool(np.any(self._array == array_of(value)))
+        return bool(np.any(self._read("in") == array_of(value)))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return call_ufunc(ufunc, method, inputs, options)
@@ -517,7 +518,7 @@ class Tensor(Variable):
 
     def tolist(self) -> Any:
         """Return the values as Python numbers, in nested lists."""
-        return self._array.tolist()
+        return self._read(".tolist()").tolist()
 
     def transpose(self, *axes: Any) -> Tensor:
         """Return `tinygrad_cnn.transpose` of this Tensor: ``transpose(1, 0)`` or a tuple."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.hidden import reads
+
 if TYPE_CHECKING:
     from tinygrad_cnn.core.graph import Node
     from tinygrad_cnn.core.hooks import GradientHooks
@@ -70,10 +72,12 @@ class Variable:
     @property
     def grad(self) -> NDArray[Any] | None:
         """The accumulated gradient; a subclass may show `_grad` in another way."""
+        reads(self, ".grad")
         return self._grad
 
     @grad.setter
     def grad(self, value: NDArray[Any] | None) -> None:
+        reads(self, "assignment to .grad")
         self._grad = value
 
     @property
@@ -98,6 +102,7 @@ class Variable:
 
     def _read(self, what: str) -> NDArray[Any]:
         """Return the array to `what`, a function that reads its values; a capture refuses."""
+        reads(self, what)
         return self._array
 
     def _mark_changed(self) -> None:

@@ -85,6 +85,8 @@ class Module(Registering, Stateful, Hooked):
         state = Recording(on, scope, observers, self, shapes)
         try:
             recording.set(state)
+            for observer in observers:
+                observer.entered(self)
             plain = self._hooks is None and not self._unsized  # type: ignore[attr-defined]
             y: R = self.forward(*args, **kwargs) if plain else _special_call(self, args, kwargs)
         except Exception as error:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
+from tinygrad_cnn.core.hidden import HiddenArray
 from tinygrad_cnn.core.op import op
+from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Array, Variable
 from tinygrad_cnn.engine import memory, reduction
 from tinygrad_cnn.engine import rows as engine
@@ -224,7 +226,12 @@ def plain_index(index: Any) -> Any:
         return index._array
     if isinstance(index, list) and not index:
         return np.empty(0, np.intp)
-    return np.array(index) if isinstance(index, np.ndarray | list) else index
+    if type(index) is HiddenArray or not isinstance(index, np.ndarray | list):
+        return index
+    array = np.array(index)
+    for observer in recording.get().observers:
+        observer.copied(index, array)
+    return array
 
 
 def _positions(index: Any, shape: Shape) -> Any:
