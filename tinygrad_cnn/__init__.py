@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tinygrad_cnn import data, engine, nn, ops, optim
+from tinygrad_cnn.compiler import CompiledStep, CompileError, compile
 from tinygrad_cnn.core.calculus import grad_of, hessian, jacobian, jvp, value_and_grad, vjp
 from tinygrad_cnn.core.declaration import Prose
 from tinygrad_cnn.core.graph import ChangedInPlaceError, GraphFreedError, Node, grad
@@ -30,6 +31,8 @@ __all__ = [
     "OPS",
     "BackwardEvent",
     "ChangedInPlaceError",
+    "CompileError",
+    "CompiledStep",
     "ForwardEvent",
     "GraphFreedError",
     "NaNError",
@@ -39,6 +42,7 @@ __all__ = [
     "Prose",
     "Tensor",
     "check",
+    "compile",
     "data",
     "default_dtype",
     "deployment",

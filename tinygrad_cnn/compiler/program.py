@@ -71,6 +71,11 @@ class ConstantValue(StepValue):
     array: NDArray[Any]
 
 
+@dataclass(eq=False, slots=True)
+class NumberValue(StepValue):
+    """A Python float that an effect returns."""
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class StepInstruction:
     """One thing that a step does.
@@ -109,7 +114,10 @@ class ForwardCall(StepInstruction):
     shared : dict of str to StepValue
         The intermediates that it computes before the result.
     kept : dict of str to StepValue
-        The residuals that rules of this program need, computed after the result.
+        The residuals that rules of this program need, computed after the result; and copies of
+        arguments that rules read in place of them.
+    is_number : bool
+        Whether the forward returns a NumPy number, of which an array is made.
     """
 
     op: Op[..., Any]
@@ -117,6 +125,11 @@ class ForwardCall(StepInstruction):
     result: StepValue
     shared: dict[str, StepValue] = field(default_factory=dict)
     kept: dict[str, StepValue] = field(default_factory=dict)
+    is_number: bool = False
+
+    def residuals(self) -> dict[str, StepValue]:
+        """Return the residuals among `kept`."""
+        return {name: value for name, value in self.kept.items() if name in self.op.residuals}
 
     def reads(self) -> Iterator[StepValue]:
         for value in self.arguments.values():
@@ -125,7 +138,7 @@ class ForwardCall(StepInstruction):
     def results(self) -> Iterator[StepValue]:
         yield self.result
         yield from self.shared.values()
-        yield from self.kept.values()
+        yield from self.residuals().values()
 
     def named(self, name: str) -> Any:
         """Return what a rule of the op knows by `name`: a value, or an option such as a shape."""
@@ -133,7 +146,7 @@ class ForwardCall(StepInstruction):
             return self.result
         if name == "static":
             return {key: self.arguments[key] for key in self.op.static}
-        for known in (self.arguments, self.shared, self.kept):
+        for known in (self.kept, self.arguments, self.shared):
             if name in known:
                 return known[name]
         of = name.removesuffix("_shape")
@@ -225,10 +238,34 @@ class AddGradients(StepInstruction):
 
 @dataclass(eq=False, slots=True)
 class StoreGradient(StepInstruction):
-    """An addition of a gradient to ``.grad`` of a leaf, or its first value where that is None."""
+    """An addition of a gradient to ``.grad`` of a leaf, or its first value where that is None.
+
+    Attributes
+    ----------
+    leaf : LeafValue
+    gradient : StepValue
+    copies : bool
+        Whether the first value is a copy in any case: another leaf gets the gradient too.
+    """
 
     leaf: LeafValue
     gradient: StepValue
+    copies: bool = False
+
+    def reads(self) -> Iterator[StepValue]:
+        yield self.gradient
+
+    def results(self) -> Iterator[StepValue]:
+        yield from ()
+
+
+@dataclass(eq=False, slots=True)
+class StoreInputGradient(StepInstruction):
+    """`StoreGradient` for a Tensor that each call is given."""
+
+    leaf: InputValue
+    gradient: StepValue
+    copies: bool = False
 
     def reads(self) -> Iterator[StepValue]:
         yield self.gradient
@@ -249,11 +286,14 @@ class Effect(StepInstruction):
         By parameter: values, or other objects as they were given.
     parts : list of StepValue
         The arrays that it returns: of one, or of a tuple.
+    is_tuple : bool
+        Whether it returns a tuple of them.
     """
 
     function: Callable[..., Any]
     arguments: dict[str, Any]
     parts: list[StepValue]
+    is_tuple: bool = False
 
     def reads(self) -> Iterator[StepValue]:
         for value in self.arguments.values():
@@ -261,6 +301,11 @@ class Effect(StepInstruction):
 
     def results(self) -> Iterator[StepValue]:
         yield from self.parts
+
+
+@dataclass(eq=False, slots=True)
+class FunctionCall(Effect):
+    """A call of a function that only computes its result, such as a comparison or a copy."""
 
 
 @dataclass(eq=False, slots=True)
@@ -307,6 +352,23 @@ class StepProgram:
     inputs: list[InputValue]
     instructions: list[StepInstruction]
     result: Any
+
+    def without_dead_instructions(self) -> StepProgram:
+        """Return the program without calls that no result, stored gradient or effect needs."""
+        needed = set(values_in(self.result))
+        kept: list[StepInstruction] = []
+        for instruction in reversed(self.instructions):
+            computes = isinstance(
+                instruction, ForwardCall | SharedCall | RuleCall | AddGradients | FunctionCall
+            )
+            if computes and needed.isdisjoint(instruction.results()):
+                continue
+            if isinstance(instruction, ForwardCall):
+                instruction.shared = {n: v for n, v in instruction.shared.items() if v in needed}
+                instruction.kept = {n: v for n, v in instruction.kept.items() if v in needed}
+            kept.append(instruction)
+            needed.update(instruction.reads())
+        return StepProgram(self.inputs, kept[::-1], self.result)
 
 
 def values_in(argument: Any) -> Iterator[StepValue]:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.hidden import OF_SHAPES, plain
 from tinygrad_cnn.core.leaf_array import WRITERS
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of, holds_gradient
@@ -74,12 +76,6 @@ DISCRETE = {
 COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal}
 """Compare complex values by their real parts, so that a complex step takes the same branch."""
 
-OF_SHAPES = {
-    np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.result_type,
-    np.can_cast, np.iscomplexobj, np.isrealobj,
-}  # fmt: skip
-"""The functions that read no values."""
-
 WITHOUT_GRADIENT = {
     np.argmax, np.argmin, np.argsort, np.any, np.all, np.count_nonzero, np.nonzero,
     np.array_equal, np.allclose, np.isclose, np.shares_memory, np.may_share_memory, np.array_repr,
@@ -122,15 +118,13 @@ def call_ufunc(
 
 def discrete(ufunc: np.ufunc, *inputs: Any) -> Any:
     """Return a comparison or a logical operation, elementwise: a Tensor without gradient."""
-    arrays = [array_of(value) for value in inputs]
-    if ufunc in COMPARISONS:
-        arrays = [np.real(array) for array in arrays]
+    arrays = [array_of(plain(value)) for value in inputs]
     kind: type[Any] = Variable._tensor
     for value in inputs:
         if isinstance(value, Variable) and issubclass(value._tensor, kind):
             kind = value._tensor
     try:
-        result = kind._of(np.asarray(ufunc(*arrays)))
+        result = kind._of(discrete_values(ufunc, *arrays))
         for observer in recording.get().observers:
             observer.discrete(ufunc, inputs, result)
             kind = observer.result_class(kind, result._array)
@@ -145,6 +139,12 @@ def discrete(ufunc: np.ufunc, *inputs: Any) -> Any:
         if ufunc in COMPARISONS:
             expected = "numbers"
         raise TypeError(_refused(ufunc, arrays, expected)) from None
+
+
+def discrete_values(ufunc: np.ufunc, *arrays: Any) -> NDArray[Any]:
+    """Return a comparison or a logical operation of arrays."""
+    values = [np.real(array) for array in arrays] if ufunc in COMPARISONS else arrays
+    return np.asarray(ufunc(*values))
 
 
 def _refused(ufunc: np.ufunc, arrays: list[Any], expected: str) -> str:

@@ -1,0 +1,318 @@
+"""One captured run: the program, its source, its guards, and the checks of its replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.compiler.errors import CompileError
+from tinygrad_cnn.compiler.guards import LeavesGuard
+from tinygrad_cnn.compiler.program import (
+    Effect,
+    FunctionCall,
+    StepProgram,
+    StoreInputGradient,
+)
+from tinygrad_cnn.compiler.recorder import StepRecorder, digest
+from tinygrad_cnn.compiler.signature import CallSignature, with_inputs
+from tinygrad_cnn.compiler.snapshot import Snapshot, difference
+from tinygrad_cnn.compiler.source import StepSource, source_of
+from tinygrad_cnn.core import random
+from tinygrad_cnn.core.hidden import HiddenArray, HiddenNumber, plain
+from tinygrad_cnn.core.observer import observe
+from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.variable import Variable, array_of
+
+__all__ = ["CapturedStep", "Rebound", "captured"]
+
+
+class Rebound(Exception):  # noqa: N818  # no error
+    """A layer got its size in the run, so that its program is not kept."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+class CapturedStep:
+    """A program that replays calls of one signature.
+
+    Attributes
+    ----------
+    program : StepProgram
+    source : StepSource
+    key : tuple
+        Of the signature.
+    calls : int
+        The replays so far.
+    tolerance : float
+        By which results may differ from those of NumPy: 0 for equal bits.
+    """
+
+    def __init__(
+        self,
+        program: StepProgram,
+        source: StepSource,
+        recorder: StepRecorder,
+        signature: CallSignature,
+    ) -> None:
+        self.program, self.source, self.key = program, source, signature.key
+        self.calls = 0
+        self.tolerance = 0.0
+        self._objects = signature.objects  # the key has their ids
+        self._recorder = recorder
+        leaves = {value.name: value.tensor for value in recorder.leaves.values()}
+        self._guards = [*recorder.holders.guards(), LeavesGuard(leaves)]
+        stored = dict.fromkeys(
+            i.leaf for i in program.instructions if isinstance(i, StoreInputGradient)
+        )
+        self._with_gradient = [program.inputs.index(value) for value in stored]
+
+    def holds(self) -> bool:
+        """Return whether all is as it was in the captured run."""
+        return all(guard.holds() for guard in self._guards)
+
+    def change(self) -> str:
+        """Return what has changed since the captured run."""
+        for guard in self._guards:
+            if not guard.holds():
+                return guard.change()
+        return "nothing"
+
+    def run(self, values: list[Any]) -> Any:
+        """Replay the step on these arrays and Tensors."""
+        arrays = [array_of(value) for value in values]
+        if self._with_gradient:
+            arrays += [values[place] for place in self._with_gradient]
+        try:
+            return self.source.run(*arrays)
+        except Exception as error:
+            self._explain(error, self.source)
+            raise
+
+    def _explain(self, error: Exception, source: StepSource) -> None:
+        """Add the op, the module and the line to an error of a replay."""
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == source.file:
+                instruction = source.instructions.get(trace.tb_lineno)
+                if instruction is not None and instruction.scope:
+                    error.add_note(f"in module {instruction.scope}")
+                if instruction is not None and instruction.line:
+                    error.add_note(f"called at {instruction.line}")
+            trace = trace.tb_next
+
+    # --- checking --------------------------------------------------------------------------------
+
+    def checked(
+        self, function: Callable[..., Any], args: Any, kwargs: Any, values: list[Any]
+    ) -> Any:
+        """Replay the step, run it eagerly from the same state, and compare; return the latter's.
+
+        Raises
+        ------
+        CompileError
+            If a bit differs.
+        """
+        before = Snapshot(self._roots(values))
+        try:
+            replayed = self.run(values)
+        except BaseException:
+            before.restore()
+            raise
+        after = before.current()
+        replayed = _copied(replayed)
+        before.restore()
+        result = detached(function(*args, **kwargs))
+        found = difference(replayed, result, self.tolerance)
+        place = "the result"
+        if not found:
+            now = before.current()
+            for place in dict.fromkeys([*after, *now]):
+                found = difference(after.get(place), now.get(place), self.tolerance)
+                if found:
+                    break
+        if not found:
+            return result
+        before.restore()
+        first = self._first_difference(function, args, kwargs, values, before)
+        raise CompileError(
+            f"compile: the replay of {self.source.run.__name__} differs from the function itself "
+            f"in {place}: {found}. {first}The function depends on something that is neither an "
+            "argument, nor a parameter, a buffer or an attribute of a module that runs, or it "
+            "changes something beside ops and effects"
+        )
+
+    def _roots(self, values: list[Any]) -> dict[str, Any]:
+        """Return all whose state the step may change."""
+        roots: dict[str, Any] = {
+            value.name: value.tensor for value in self._recorder.leaves.values()
+        }
+        roots |= {f"argument {i}": v for i, v in enumerate(values) if isinstance(v, Variable)}
+        roots |= {f"argument object {i}": v for i, v in enumerate(self._objects)}
+        roots |= self._recorder.holders.modules()
+        for instruction in self._recorder.instructions:
+            if isinstance(instruction, Effect) and not isinstance(instruction, FunctionCall):
+                name = getattr(instruction.function, "__qualname__", "effect")
+                owner = getattr(instruction.function, "__self__", None)
+                roots |= {f"{name}, {key}": v for key, v in instruction.arguments.items()}
+                roots |= {} if owner is None else {name: owner}
+        generator = random.default.get()
+        return roots if generator is None else {**roots, "the default generator": generator}
+
+    def _first_difference(
+        self, function: Any, args: Any, kwargs: Any, values: list[Any], before: Snapshot
+    ) -> str:
+        """Return the first value in which the two ways differ, as a sentence."""
+        replayed: dict[str, int] = {}
+
+        def watch(name: str, array: Any) -> None:
+            replayed[name] = digest(array)
+
+        try:
+            template = self._recorder.template
+            program = StepProgram(
+                self.program.inputs, self._recorder.instructions, self.program.result
+            )
+            source = source_of(program, template, "step", watch)
+            arrays = [array_of(value) for value in values]
+            source.run(*arrays, *[values[place] for place in self._with_gradient])
+            before.restore()
+            recorder = StepRecorder(function, with_digests=True)
+            _recorded(recorder, function, args, kwargs, [])
+        except Exception as error:
+            return f"(Run again to find the first value, it failed: {error}.) "
+        finally:
+            before.restore()
+        eager = recorder.digests or {}
+        for instruction in self._recorder.instructions:
+            for value in instruction.results():
+                if eager.get(value.name) != replayed.get(value.name) and value.name in eager:
+                    where = ", ".join(filter(None, [instruction.scope, instruction.line]))
+                    return f"The first value that differs is {value.name} ({where}). "
+        return ""
+
+
+def captured(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    signature: CallSignature,
+    name: str,
+    argument_names: list[str],
+) -> tuple[CapturedStep, Any]:
+    """Run a function eagerly under a recorder; return its program and what it returned.
+
+    Raises
+    ------
+    CompileError
+        If it does what a replay could not repeat.
+    Rebound
+        If a layer got its size in the run.
+    """
+    for value in signature.values:
+        if isinstance(value, Variable) and value.node is not None and recording.get().on:
+            raise CompileError(
+                f"compile: {name} gets a Tensor of shape {value.shape} that has a graph, into "
+                "which a replay could send no gradients; pass its detach(), or compile the "
+                "function that computes it"
+            )
+    recorder = StepRecorder(function)
+    result = _recorded(recorder, function, args, kwargs, argument_names)
+    if recorder.error is not None:  # the function caught it
+        raise recorder.error
+    recorder.template = result
+    with observe(recorder):
+        returned = recorder.result(result)
+    tensors = iter([leaf.tensor for leaf in recorder.leaves.values()])
+    changed = recorder.holders.changed_beside(tensors)
+    rebound = recorder.holders.rebound()
+    result = detached(plain_result(result))
+    if rebound and recorder.holders.sized:
+        raise Rebound(result)
+    if rebound:
+        raise CompileError(
+            f"compile: {name} sets the attribute {rebound} of a module, which a replay would not "
+            "repeat; make it a result of the function, or set it in a function marked with @effect "
+            "(tinygrad_cnn.core.effects)"
+        )
+    if changed is not None:
+        raise CompileError(
+            f"compile: {name} changes {changed.name or 'a Tensor'} of shape {changed.shape} in "
+            "place, beside the ops, which a replay would not repeat; do it in a function marked "
+            "with @effect (tinygrad_cnn.core.effects)"
+        )
+    program = StepProgram(recorder.inputs, recorder.instructions, returned)
+    program = program.without_dead_instructions()
+    shown = name if name.isidentifier() else "step"
+    source = source_of(program, recorder.template, shown)
+    recorder.template = without_values(recorder.template)
+    return CapturedStep(program, source, recorder, signature), result
+
+
+def _recorded(
+    recorder: StepRecorder, function: Any, args: Any, kwargs: Any, names: list[str]
+) -> Any:
+    args, kwargs = with_inputs(args, kwargs, recorder.input, names)
+    with observe(recorder):
+        return _run_recorded(function, args, kwargs)
+
+
+def _run_recorded(function: Any, args: Any, kwargs: Any) -> Any:
+    """Call a step under its recorder; the recorder looks for variables up to this frame."""
+    return function(*args, **kwargs)
+
+
+def plain_result(value: Any) -> Any:
+    """Return what a captured run returned with its arrays and numbers no longer hidden."""
+    return _mapped(value, lambda part: plain(part))
+
+
+def detached(value: Any) -> Any:
+    """Return a result with Tensors without a graph."""
+
+    def change(part: Any) -> Any:
+        if isinstance(part, Variable) and part.node is not None:
+            made = part._tensor._of(part._array)
+            made._unrecorded = True
+            return made
+        return part
+
+    return _mapped(value, change)
+
+
+def without_values(value: Any) -> Any:
+    """Return a result with empty arrays in place of large ones."""
+
+    def change(part: Any) -> Any:
+        if isinstance(part, Variable):
+            return part._tensor._of(np.zeros(0, part.dtype))
+        if isinstance(part, np.ndarray):
+            return np.zeros(0, part.dtype)
+        return part
+
+    return _mapped(value, change)
+
+
+def _copied(value: Any) -> Any:
+    """Return a result with copies of its arrays, which the state may share."""
+
+    def change(part: Any) -> Any:
+        if isinstance(part, Variable):
+            return part._tensor._of(part._array.copy())
+        return part.copy() if isinstance(part, np.ndarray) else part
+
+    return _mapped(value, change)
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, HiddenArray | HiddenNumber | Variable | np.ndarray):
+        return change(value)
+    if type(value) in (list, tuple):
+        return type(value)([_mapped(part, change) for part in value])
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*[_mapped(part, change) for part in value])
+    if type(value) is dict:
+        return {key: _mapped(part, change) for key, part in value.items()}
+    return value

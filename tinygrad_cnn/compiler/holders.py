@@ -1,0 +1,237 @@
+"""Where the constants and parameters of a captured step are kept: modules and variables.
+
+A replay computes with the same objects as the captured run, so what holds them must not change.
+`Holders` finds them during the run, and makes the guards that later calls check.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import CodeType, FrameType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_cnn.capture.reading_refused import PACKAGE
+from tinygrad_cnn.compiler.guards import Guard, KeyGuard, ValuesGuard
+from tinygrad_cnn.core.recording import qualified
+from tinygrad_cnn.core.variable import Variable, calls
+
+CAPTURING = "_run_recorded"
+"""The function that calls a step under its recorder: frames outside of it are not the step's."""
+
+
+class Holders:
+    """The modules that run and the variables that functions name.
+
+    Parameters
+    ----------
+    function : callable
+        The step.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._modules: dict[int, tuple[Any, str]] = {}
+        self._before: dict[int, list[tuple[Any, Any, list[Any]]]] = {}
+        self._is_unsized = False
+        self._names: dict[int, str] = {}  # of Tensors, by id
+        self._held: dict[int, Any] = {}  # arrays and Tensors by id
+        self._codes: dict[CodeType, Mapping[str, Any]] = {}
+        self._others: dict[int, Any] = {}  # objects whose methods run
+        self._keys: dict[tuple[int, str], KeyGuard] = {}
+        self._started = next(calls)
+        self._explained: list[tuple[int, int]] = []
+        self._effect_start = 0
+        self._add_function(function)
+
+    # --- finding ---------------------------------------------------------------------------------
+
+    def add_module(self, module: Any, scope: str) -> None:
+        """Note a module that runs."""
+        if id(module) in self._modules:
+            return
+        self._modules[id(module)] = module, scope
+        self._before[id(module)] = [
+            (label, view, list(view)) for label, view in _views(vars(module))
+        ]
+        self._is_unsized |= bool(getattr(module, "_unsized", ""))
+        self._note(vars(module), scope)
+
+    def look_around(self) -> None:
+        """Note the variables of the functions that are running."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_code.co_name != CAPTURING:
+            code = frame.f_code
+            if not code.co_filename.startswith(PACKAGE) and code not in self._codes:
+                self._add_code(code, frame.f_globals)
+                local = frame.f_locals
+                named = {name: local[name] for name in code.co_freevars if name in local}
+                self._note(named, "")
+                self._add_object(local.get("self"))
+            frame = frame.f_back
+
+    def _add_object(self, owner: Any) -> None:
+        """Note the attributes of an object whose method runs, unless it is a module."""
+        if hasattr(owner, "__dict__") and id(owner) not in (self._modules | self._others):
+            self._others[id(owner)] = owner
+            for name, value in vars(owner).items():
+                if isinstance(value, Variable | np.ndarray):
+                    self._keep(vars(owner), name, value)
+
+    def _add_function(self, function: Any) -> None:
+        function = getattr(function, "__func__", function)
+        function = getattr(function, "__wrapped__", function)
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return
+        self._add_code(code, function.__globals__)
+        cells = function.__closure__ or ()
+        for name, cell in zip(code.co_freevars, cells, strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:  # not set yet
+                continue
+            guard = KeyGuard(_Cell(cell), "cell_contents", value, f"the variable {name}")
+            self._keys[id(cell), "cell_contents"] = guard
+            self._note({name: value}, "")
+
+    def _add_code(self, code: CodeType, variables: Mapping[str, Any]) -> None:
+        self._codes[code] = variables
+        for name in code.co_names:
+            if name in variables:
+                self._keep(variables, name, variables[name])
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                self._add_code(constant, variables)
+
+    def _keep(self, mapping: Mapping[str, Any], name: str, value: Any) -> None:
+        self._keys[id(mapping), name] = KeyGuard(mapping, name, value, f"the variable {name}")
+        self._note({name: value}, "")
+
+    def _note(self, named: Mapping[str, Any], scope: str) -> None:
+        for name, value in _tensors(named):
+            if id(value) not in self._held:
+                self._held[id(value)] = value
+                self._names[id(value)] = qualified(scope, name)
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a module that runs, or a variable, holds an array or Tensor."""
+        if id(value) not in self._held:
+            self.look_around()
+            for module, scope in self._modules.values():  # they may have got it since
+                self._note(vars(module), scope)
+        return id(value) in self._held
+
+    def name_of(self, tensor: Variable) -> str:
+        """Return the name of a Tensor that is held, such as "conv1.weight"; else ""."""
+        return self._names[id(tensor)] if self.holds(tensor) else ""
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def note_changes(self) -> None:
+        """Note the start of an effect."""
+        self._effect_start = next(calls)
+
+    def explain_changes(self) -> None:
+        """Note the end of an effect, which may have changed anything."""
+        self._explained.append((self._effect_start, next(calls)))
+
+    def changed_beside(self, tensors: Iterator[Variable]) -> Variable | None:
+        """Return a Tensor that was changed in place, but by no effect."""
+        every = {id(t): t for t in tensors} | {
+            i: t for i, t in self._held.items() if isinstance(t, Variable)
+        }
+        for tensor in every.values():
+            changed = tensor._changed
+            if changed > self._started and not any(a < changed < b for a, b in self._explained):
+                return tensor
+        return None
+
+    def rebound(self) -> str:
+        """Return what the run itself changed in a module, such as "features.0.count", or ""."""
+        for module, scope in self._modules.values():
+            for label, view, before in self._before[id(module)]:
+                now = list(view)
+                if len(now) != len(before) or any(
+                    a is not b for a, b in zip(now, before, strict=True)
+                ):
+                    names = list(vars(module)) if not label else [label]
+                    at = next(
+                        (
+                            k
+                            for k, (a, b) in enumerate(zip(now, before, strict=False))
+                            if a is not b
+                        ),
+                        len(names) - 1,
+                    )
+                    name = names[at] if not label and at < len(names) else label or "attributes"
+                    return qualified(scope or type(module).__name__, name)
+        return ""
+
+    @property
+    def sized(self) -> bool:
+        """Whether a module got its size in this run."""
+        return self._is_unsized
+
+    def modules(self) -> dict[str, Any]:
+        """Return the modules that ran by name."""
+        return {scope or type(m).__name__: m for m, scope in self._modules.values()}
+
+    # --- guards ----------------------------------------------------------------------------------
+
+    def guards(self) -> list[Guard]:
+        """Return what must be as it was."""
+        found: list[Guard] = list(self._keys.values())
+        for module, scope in self._modules.values():
+            where = scope or type(module).__name__
+            for label, view in _views(vars(module)):
+                found.append(ValuesGuard(view, qualified(where, label), vars(module), label))
+        return found
+
+
+class _Cell:
+    """A closure's cell, as a mapping of one key."""
+
+    def __init__(self, cell: Any) -> None:
+        self._cell = cell
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the contents."""
+        try:
+            return self._cell.cell_contents
+        except ValueError:
+            return default
+
+
+def _views(attributes: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a module's attributes, and those of lists and dicts in them."""
+    yield "", attributes.values()
+    for name, value in attributes.items():
+        yield from _inner(name, value)
+
+
+def _inner(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if type(value) is list:
+        yield name, value
+    elif type(value) is dict:
+        yield name, value.values()
+    elif type(value).__name__ == "ModuleHooks":
+        for kind, hooks in vars(value).items():
+            yield f"{name}.{kind}", hooks.values()
+        return
+    if type(value) in (list, tuple, dict):
+        for part in value.values() if type(value) is dict else value:
+            yield from _inner(name, part)
+
+
+def _tensors(named: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield the Tensors and arrays among variables, and in lists, tuples and dicts there."""
+    for name, value in named.items():
+        if isinstance(value, Variable | np.ndarray):
+            yield name, value
+        elif type(value) in (list, tuple) and depth < 3:
+            yield from _tensors({f"{name}.{i}": part for i, part in enumerate(value)}, depth + 1)
+        elif type(value) is dict and depth < 3:
+            yield from _tensors({f"{name}.{key}": part for key, part in value.items()}, depth + 1)

@@ -1,0 +1,468 @@
+"""The recorder: an observer that writes down one run of a step as a program."""
+
+from __future__ import annotations
+
+import types
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.capture.reading_refused import running_line
+from tinygrad_cnn.compiler.errors import CompileError
+from tinygrad_cnn.compiler.holders import Holders
+from tinygrad_cnn.compiler.known import KnownArrays
+from tinygrad_cnn.compiler.naming import Names
+from tinygrad_cnn.compiler.program import (
+    ConstantValue,
+    Effect,
+    ForwardCall,
+    FunctionCall,
+    InputValue,
+    LeafValue,
+    NumberValue,
+    StepInstruction,
+    StepValue,
+    values_in,
+)
+from tinygrad_cnn.compiler.sweeps import Sweep
+from tinygrad_cnn.core.composition import COMPOSITIONS
+from tinygrad_cnn.core.graph import Node
+from tinygrad_cnn.core.hidden import HiddenNumber, hide, plain
+from tinygrad_cnn.core.numpy_dispatch import discrete_values
+from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer
+from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.tensor import Parameter
+from tinygrad_cnn.core.variable import Variable, array_of
+from tinygrad_cnn.ops.arithmetic import astype
+
+copied = np.ndarray.copy
+"""A copy in C order, as those that ops make of arrays that their owner may change."""
+
+
+class StepRecorder(Observer):
+    """Writes down the calls, sweeps and effects of one run.
+
+    Parameters
+    ----------
+    function : callable
+        The step: where constants are looked for.
+    with_digests : bool
+        Whether to keep a digest of each value, to find the first in which two runs differ.
+
+    Attributes
+    ----------
+    inputs : list of InputValue
+    instructions : list of StepInstruction
+    digests : dict of str to int, or None
+    error : CompileError or None
+        What was refused, even if the function went on.
+    template : object
+        What the function returned, for the classes of Tensors in it.
+    """
+
+    takes_effects = True
+
+    def __init__(self, function: Callable[..., Any], with_digests: bool = False) -> None:
+        self.names = Names()
+        self.digests: dict[str, int] | None = {} if with_digests else None
+        self.error: CompileError | None = None
+        self.template: Any = None
+        self.inputs: list[InputValue] = []
+        self.instructions: list[StepInstruction] = []
+        self.holders = Holders(function)
+        self.known = KnownArrays()
+        self.leaves: dict[int, LeafValue] = {}  # by id of the Tensor
+        self.calls: WeakKeyDictionary[Node, ForwardCall] = WeakKeyDictionary()
+        self._given: dict[int, InputValue] = {}  # by id of the Tensor
+        self._made: list[NDArray[Any]] = []  # kept alive: ids of constants
+        self._sources: dict[int, tuple[NDArray[Any], Any]] = {}  # of copies, by id of the copy
+        self._numbers: dict[int, StepValue] = {}
+        self._kept_numbers: list[HiddenNumber] = []
+        self._sweep: Sweep | None = None
+
+    # --- values ----------------------------------------------------------------------------------
+
+    def input(self, path: tuple[Any, ...], given: Any) -> Any:
+        """Return what the function gets for an argument: a Tensor, or a hidden array."""
+        array = array_of(given)
+        name = self.names.unique("_".join(map(str, path)))
+        value = InputValue(name, array.shape, array.dtype, array.strides, path)
+        self.inputs.append(value)
+        if isinstance(given, Variable):
+            self._given[id(given)] = value
+            self.known.add(array, value)
+            return given
+        shown = hide(array)
+        self.known.add_hidden(shown, value)
+        self._made.append(shown)
+        return shown
+
+    def made(self, letter: str, array: Any) -> StepValue:
+        """Return a new value for a computed array."""
+        array = np.asarray(array)
+        value = StepValue(self.names.numbered(letter), array.shape, array.dtype, array.strides)
+        if self.digests is not None:
+            self.digests[value.name] = digest(array)
+        return value
+
+    def constant(self, array: NDArray[Any], name: str = "") -> ConstantValue:
+        """Return a value with these numbers."""
+        name = self.names.unique(name) if name else self.names.numbered("c")
+        self._made.append(array)
+        return ConstantValue(name, array.shape, array.dtype, array.strides, array)
+
+    def leaf(self, tensor: Variable) -> LeafValue:
+        """Return the value of a Tensor from before the run."""
+        found = self.leaves.get(id(tensor))
+        if found is None:
+            name = self.holders.name_of(tensor)
+            if not name and not isinstance(tensor, Parameter):
+                self.refuse(
+                    f"a Tensor of shape {tensor.shape} was made neither by an op of the step, nor "
+                    "is it a parameter or buffer of a module that runs, or a variable that the "
+                    "function names; pass it as an argument"
+                )
+            array = tensor._array
+            name = self.names.unique(name or tensor.name or "parameter")
+            found = LeafValue(name, array.shape, array.dtype, array.strides, tensor)
+            self.leaves[id(tensor)] = found
+        return found
+
+    def input_of(self, tensor: Variable) -> InputValue | None:
+        """Return the value of a Tensor among the arguments."""
+        return self._given.get(id(tensor))
+
+    def of_tensor(self, tensor: Variable) -> StepValue:
+        """Return the value of a Tensor."""
+        found = self.known.get(tensor._array)
+        if found is not None:
+            return found
+        self._check_source(tensor._array)
+        if tensor.node is not None or not tensor.is_leaf:
+            self.refuse(
+                f"a Tensor of shape {tensor.shape} was computed before the step; make it an "
+                "argument"
+            )
+        return self.leaf(tensor)
+
+    def of_array(self, array: NDArray[Any]) -> StepValue:
+        """Return the value of an array that the function gave to an op."""
+        found = self.known.get(array)
+        if found is not None:
+            return found
+        self._check_source(array)
+        made_of = self._sources.get(id(array), (None, array))[1]
+        if isinstance(made_of, np.ndarray):
+            if not self.holders.holds(made_of):
+                self._refuse_array(array)
+            value = self.constant(made_of)  # as it will be in a replay
+        else:
+            value = self.constant(array.copy())
+        self.known.add(array, value)
+        return value
+
+    def _refuse_array(self, array: NDArray[Any]) -> None:
+        self.refuse(
+            f"an array of {array.dtype} and shape {array.shape} is neither an argument, nor was it "
+            "computed by an op or an effect of the step, so a replay could not make it again; pass "
+            "it as an argument, compute it with ops, or in a function marked with @effect "
+            "(tinygrad_cnn.core.effects)"
+        )
+
+    def _check_source(self, array: NDArray[Any]) -> None:
+        """Refuse a copy of something that a replay could not make again."""
+        found = self._sources.get(id(array))
+        if found is None or found[0] is not array:
+            return
+        for part in _arrays(found[1]):
+            if not self.holders.holds(part):
+                self._refuse_array(part)
+
+    def copied(self, source: Any, array: NDArray[Any]) -> None:
+        """Take a copy of an array or Tensor for a call of `astype`."""
+        value = self.known.get(source) if isinstance(source, np.ndarray) else None
+        if value is None:
+            self._sources[id(array)] = array, source  # judged where it is used
+            self._made.append(array)
+            return
+        arguments = {"x": value, "dtype": array.dtype}
+        self._add(ForwardCall(astype, arguments, self._registered("y", array)))
+
+    def _registered(self, letter: str, array: NDArray[Any]) -> StepValue:
+        value = self.made(letter, array)
+        self.known.add(array, value)
+        return value
+
+    def argument(self, given: Any, value: Any) -> Any:
+        """Return an argument of a call with values for arrays; `value` is what the op made of it.
+
+        An operand may have been converted to another dtype: that is a call of its own.
+        """
+        if isinstance(given, HiddenNumber):
+            self.refuse(
+                "a number that an effect returned is an argument of an op; let the effect return "
+                "an array (np.asarray)"
+            )
+        if isinstance(given, Variable | np.ndarray):
+            if given.dtype == object or isinstance(value, str):
+                return value
+            found = self.of_tensor(given) if isinstance(given, Variable) else self.of_array(given)
+            if isinstance(value, np.ndarray) and value.dtype != found.dtype:
+                made = self.made("y", value)
+                self._add(ForwardCall(astype, {"x": found, "dtype": value.dtype}, made))
+                return made
+            return found
+        if isinstance(given, list | tuple) and type(value) in (list, tuple):
+            if next(_arrays(given), None) is None or len(given) != len(value):
+                return value
+            parts = [self.argument(*pair) for pair in zip(given, value, strict=True)]
+            return type(value)(parts)
+        if isinstance(given, slice) and next(_arrays(given), None) is not None:
+            self.refuse("a slice has a bound that the step computes")
+        if isinstance(value, np.ndarray):
+            for part in _arrays(given):
+                if not self.holders.holds(part):
+                    self._refuse_array(part)
+            return self.constant(value.copy())
+        return value
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def forward(self, event: ForwardEvent) -> None:
+        """Take one call of an op."""
+        if event.output is None:
+            return
+        self.holders.look_around()
+        op, y, raw = event.op, event.output, event.raw
+        arguments = {
+            name: self.argument(event.given[name], value) for name, value in event.arguments.items()
+        }
+        array = np.asarray(raw)
+        call = ForwardCall(op, arguments, self.made("y", array))
+        call.is_number = not isinstance(raw, np.ndarray)
+        for name, part in event.shared.items():
+            call.shared[name] = self._registered("s", part)
+        self._add(call)
+        result = call.result
+        if array.dtype != y.dtype:
+            result = self.made("y", y)
+            self._add(ForwardCall(astype, {"x": call.result, "dtype": y.dtype}, result))
+        elif raw is not y and not call.is_number:
+            result = self.made("y", y)
+            self._add(FunctionCall(copied, {"x": call.result}, [result]))
+        self.known.add(y, result)
+        if event.node is None and isinstance(event.output, np.ndarray):
+            self._hidden_result(event, result)
+        if event.node is not None:
+            self.calls[event.node] = call
+
+    def _hidden_result(self, event: ForwardEvent, result: StepValue) -> None:
+        """Know views of the result of a call on arrays, which is hidden."""
+        given = event.given.values()
+        if event.output is not None and not any(
+            isinstance(v, Variable) for g in given for v in (g if type(g) is list else [g])
+        ):
+            self.known.add_hidden(event.output, result)
+
+    def discrete(self, ufunc: np.ufunc, inputs: tuple[Any, ...], output: Variable) -> None:
+        """Take one comparison or logical operation."""
+        arguments = {"ufunc": ufunc}
+        for name, given in zip("ab", inputs, strict=False):
+            arguments[name] = self.argument(given, array_of(plain(given)))
+        result = self._registered("y", output._array)
+        self._add(FunctionCall(discrete_values, arguments, [result]))
+
+    def composed(self, name: str, arguments: dict[str, Any], result: Any) -> Any:
+        """Take a function made of ops whose result is an array that no op computed."""
+        if name not in COMPOSITIONS or not isinstance(result, np.ndarray | np.generic):
+            return None
+        if self.known.get(result) is not None:
+            return result
+        function: Any = COMPOSITIONS[name].function
+        found = {key: self._passed(value) for key, value in arguments.items()}
+        if next(values_in(found), None) is None:
+            return None
+        return self._results(FunctionCall(function.__wrapped__, found, []), result)
+
+    def effect(self, function: Callable[..., Any], arguments: dict[str, Any], result: Any) -> Any:
+        """Take one call of an effect."""
+        found = {key: self._passed(value) for key, value in arguments.items()}
+        self.holders.explain_changes()
+        if any(result is value for value in (None, *arguments.values())):
+            self._add(Effect(function, found, []))
+            return result
+        return self._results(Effect(function, found, []), result)
+
+    def before_effect(self, function: Callable[..., Any]) -> None:
+        """Note what was changed until now."""
+        self.holders.note_changes()
+
+    def _results(self, call: Effect, result: Any) -> Any:
+        """Add a call; return its results, hidden."""
+        call.is_tuple = isinstance(result, tuple)
+        shown = [self._shown(call, part) for part in (result if call.is_tuple else (result,))]
+        self._add(call)
+        return tuple(shown) if call.is_tuple else shown[0]
+
+    def _shown(self, call: Effect, result: Any) -> Any:
+        if isinstance(result, Variable):
+            call.parts.append(self._registered("e", result._array))
+            return result
+        if isinstance(result, np.ndarray | np.generic):
+            array = hide(np.asarray(result))
+            call.parts.append(self.made("e", array))
+            self.known.add_hidden(array, call.parts[-1])
+            self._made.append(array)
+            return array
+        if type(result) is float:
+            number = HiddenNumber(result)
+            name = self.names.numbered("e")
+            call.parts.append(NumberValue(name, (), np.dtype(np.float64), ()))
+            self._numbers[id(number)] = call.parts[-1]
+            self._kept_numbers.append(number)
+            return number
+        self.refuse(
+            f"{_name(call.function)} returned {type(result).__name__}, and a replay may return "
+            "another value; an effect returns None, a float, an array or a tuple of them"
+        )
+        return None
+
+    def _passed(self, value: Any) -> Any:
+        """Return an argument of a function with values for what the step computed."""
+        if isinstance(value, HiddenNumber):
+            return self._numbers[id(value)]
+        if isinstance(value, Variable | np.ndarray):
+            found = self.known.get(array_of(value))
+            if found is None and isinstance(value, Variable):
+                self._check_source(value._array)
+            return value if found is None else found
+        if type(value) in (list, tuple):
+            return type(value)([self._passed(part) for part in value])
+        if type(value) is dict:
+            return {key: self._passed(part) for key, part in value.items()}
+        return value
+
+    def entered(self, module: Any) -> None:
+        """Note a module that runs."""
+        self.holders.add_module(module, recording.get().scope)
+
+    def reads(self, value: Any, what: str) -> None:
+        """Refuse to read values, which may differ from run to run."""
+        of = "a Tensor" if isinstance(value, Variable) else "an array"
+        if what.startswith("assignment"):
+            self.refuse(
+                f"{what} of {of} changes it beside the ops, which a replay would not repeat; do it "
+                "in a function marked with @effect (tinygrad_cnn.core.effects), such as a step of "
+                "an optimizer"
+            )
+        kind = "float" if isinstance(value, HiddenNumber) else f"shape {tuple(np.shape(value))}"
+        self.refuse(
+            f"{what} reads the values of {of} ({kind}), and what Python does with them would not "
+            "be repeated in a replay; compute with ops, such as tg.where, return it from the "
+            "function and read it there, or do it in a function marked with @effect "
+            "(tinygrad_cnn.core.effects)"
+        )
+
+    # --- sweeps ----------------------------------------------------------------------------------
+
+    def seeded(self, y: Variable, given: Any, seed: Any, create_graph: bool) -> None:
+        """Take the start of a sweep."""
+        if create_graph:
+            self.refuse(
+                "create_graph=True records the sweep itself, which a captured step cannot repeat; "
+                "call the function without compile"
+            )
+        self._sweep = Sweep(self, y, given, seed)
+
+    def backward(self, event: BackwardEvent) -> None:
+        """Take one step of a sweep."""
+        assert self._sweep is not None
+        self._sweep.visit(event)
+
+    def swept(self, gradients: Mapping[Variable, Any], accumulates: bool) -> None:
+        """Take the end of a sweep."""
+        assert self._sweep is not None
+        if accumulates:
+            self._sweep.store()
+
+    def differentiated(self, keys: Sequence[Node | Variable], results: list[Any]) -> list[Any]:
+        """Take the gradients that `grad` returns."""
+        assert self._sweep is not None
+        shown = []
+        for key, array in zip(keys, results, strict=True):
+            value = self._sweep.gradient(key, array)
+            hidden = hide(array)
+            self.known.add_hidden(hidden, value)
+            self._made.append(hidden)
+            shown.append(hidden)
+        return shown
+
+    # --- the program -----------------------------------------------------------------------------
+
+    def result(self, value: Any) -> Any:
+        """Return what the function returned with values for Tensors, arrays and numbers."""
+        if isinstance(value, HiddenNumber):
+            return self._numbers[id(value)]
+        if isinstance(value, Variable | np.ndarray):
+            return self.of_tensor(value) if isinstance(value, Variable) else self.of_array(value)
+        if type(value) in (list, tuple):
+            return type(value)([self.result(part) for part in value])
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*[self.result(part) for part in value])
+        if type(value) is dict:
+            return {key: self.result(part) for key, part in value.items()}
+        if isinstance(value, PLAIN):
+            return value
+        self.refuse(
+            f"the function returns {type(value).__name__}, expected Tensors, arrays or numbers, or "
+            "lists, tuples and dicts of them"
+        )
+        return None
+
+    def add(self, instruction: StepInstruction) -> None:
+        """Add an instruction."""
+        self._add(instruction)
+
+    def _add(self, instruction: StepInstruction) -> None:
+        instruction.scope = instruction.scope or str(recording.get().scope)
+        instruction.line = running_line()
+        self.instructions.append(instruction)
+
+    def refuse(self, text: str) -> None:
+        """Raise `CompileError` with the module and the line that are running."""
+        scope = recording.get().scope
+        place = ", ".join(filter(None, [f"in module {scope}" if scope else "", running_line()]))
+        self.error = CompileError(f"compile: {text}" + (f" ({place})" if place else ""))
+        raise self.error
+
+
+PLAIN = (bool, int, float, complex, str, bytes, types.NoneType, np.generic, np.dtype)
+
+
+def digest(array: Any) -> int:
+    """Return a checksum of an array's dtype, shape and bits."""
+    array = np.asarray(array)
+    described = zlib.crc32(repr((array.dtype, array.shape)).encode())
+    if array.dtype.hasobject:
+        return described
+    bits: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return zlib.crc32(bits, described)
+
+
+def _arrays(value: Any) -> Any:
+    """Yield the arrays and Tensors in an argument, at any depth."""
+    if isinstance(value, Variable | np.ndarray):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _arrays(part)
+    elif isinstance(value, slice):
+        yield from _arrays((value.start, value.stop, value.step))
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)
