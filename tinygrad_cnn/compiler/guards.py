@@ -12,7 +12,7 @@ from tinygrad_cnn.core.variable import Variable
 SAME_BY_VALUE = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
 
-class Guard:
+class StepGuard:
     """Something that must not change."""
 
     def holds(self) -> bool:
@@ -24,7 +24,7 @@ class Guard:
         raise NotImplementedError
 
 
-class ValuesGuard(Guard):
+class ValuesGuard(StepGuard):
     """The values of a module's attributes, or of a list or dict in them.
 
     Parameters
@@ -62,7 +62,7 @@ class ValuesGuard(Guard):
         return f"{self._where}: its contents"
 
 
-class KeyGuard(Guard):
+class KeyGuard(StepGuard):
     """A variable of a function: a global, or one of a function around it."""
 
     def __init__(self, mapping: Any, key: str, value: Any, where: str) -> None:
@@ -79,7 +79,7 @@ class KeyGuard(Guard):
         return f"{self._where}: {_shown(self._value)} became {_shown(value)}"
 
 
-class LeavesGuard(Guard):
+class LeavesGuard(StepGuard):
     """Shapes, dtypes and layouts of leaves, and which of them require a gradient."""
 
     def __init__(self, leaves: Mapping[str, Variable]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.capture.reading_refused import PACKAGE
-from tinygrad_cnn.compiler.guards import Guard, KeyGuard, ValuesGuard
+from tinygrad_cnn.compiler.guards import StepGuard, KeyGuard, ValuesGuard
 from tinygrad_cnn.core.recording import qualified
 from tinygrad_cnn.core.variable import Variable, calls
 
@@ -181,9 +181,9 @@ class Holders:
 
     # --- guards ----------------------------------------------------------------------------------
 
-    def guards(self) -> list[Guard]:
+    def guards(self) -> list[StepGuard]:
         """Return what must be as it was."""
-        found: list[Guard] = list(self._keys.values())
+        found: list[StepGuard] = list(self._keys.values())
         for module, scope in self._modules.values():
             where = scope or type(module).__name__
             for label, view in _views(vars(module)):

@@ -1,4 +1,4 @@
-"""Names of values in the source of a step."""
+"""ValueNames of values in the source of a step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import keyword
 import re
 
 
-class Names:
+class ValueNames:
     """Gives each value a Python name of its own."""
 
     def __init__(self) -> None:

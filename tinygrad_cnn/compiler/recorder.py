@@ -15,7 +15,7 @@ from tinygrad_cnn.capture.reading_refused import running_line
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.holders import Holders
 from tinygrad_cnn.compiler.known import KnownArrays
-from tinygrad_cnn.compiler.naming import Names
+from tinygrad_cnn.compiler.naming import ValueNames
 from tinygrad_cnn.compiler.program import (
     ConstantValue,
     Effect,
@@ -67,7 +67,7 @@ class StepRecorder(Observer):
     takes_effects = True
 
     def __init__(self, function: Callable[..., Any], with_digests: bool = False) -> None:
-        self.names = Names()
+        self.names = ValueNames()
         self.digests: dict[str, int] | None = {} if with_digests else None
         self.error: CompileError | None = None
         self.template: Any = None

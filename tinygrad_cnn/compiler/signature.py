@@ -15,7 +15,7 @@ from tinygrad_cnn.engine.threads import limit
 
 BY_VALUE = (bool, int, float, complex, str, bytes, type(None), np.dtype)
 
-Key = tuple[Any, ...]
+SignatureKey = tuple[Any, ...]
 
 
 class CallSignature:
@@ -49,7 +49,7 @@ class CallSignature:
             places = {id(value): i for i, value in reversed([*enumerate(self.values)])}
             if len(places) < len(self.values):
                 parts.append(tuple([places[id(value)] for value in self.values]))
-        self.key: Key = tuple(parts)
+        self.key: SignatureKey = tuple(parts)
 
     def _of(self, value: Any) -> Any:
         kind = type(value)
@@ -95,7 +95,7 @@ def with_inputs(
     )
 
 
-def compared(key: Key, other: Key, names: list[str]) -> str:
+def compared(key: SignatureKey, other: SignatureKey, names: list[str]) -> str:
     """Return what differs between two keys, for a message."""
     labels = ["grad mode", "default dtype", "engine options", "number of threads", *names]
     for place, (one, two) in enumerate(zip(key, other, strict=False)):

@@ -14,7 +14,7 @@ from weakref import finalize
 import numpy as np
 
 from tinygrad_cnn.compiler import replay
-from tinygrad_cnn.compiler.naming import Names
+from tinygrad_cnn.compiler.naming import ValueNames
 from tinygrad_cnn.compiler.program import (
     AddGradients,
     ConstantValue,
@@ -100,7 +100,7 @@ class _Writer:
         self.known: dict[str, Any] = {}
         self.instructions: dict[int, StepInstruction] = {}
         self._lines: list[str] = []
-        self._names = Names()
+        self._names = ValueNames()
         self._bound: dict[int, str] = {}
         self._objects: list[Any] = []
         self._loaded: set[LeafValue] = set()

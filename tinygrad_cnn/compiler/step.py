@@ -13,7 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from tinygrad_cnn.compiler.captured import CapturedStep, Rebound, captured
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.program import StepProgram
-from tinygrad_cnn.compiler.signature import CallSignature, Key, compared
+from tinygrad_cnn.compiler.signature import CallSignature, SignatureKey, compared
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.support.arguments import whole
 
@@ -54,7 +54,7 @@ class CompiledStep(Generic[P, R]):
         self._check_every = (
             None if check_every is None else whole("compile", "check_every", check_every)
         )
-        self._programs: dict[Key, list[CapturedStep]] = {}
+        self._programs: dict[SignatureKey, list[CapturedStep]] = {}
         self._latest: list[CapturedStep] = []
         self._lock = threading.RLock()
         self._has_warned = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from tinygrad_cnn.core.variable import Array, Variable, array_of
 from tinygrad_cnn.ops.arithmetic import astype
 from tinygrad_cnn.ops.shape import sum_to
 
-if TYPE_CHECKING:
-    from tinygrad_cnn.compiler.recorder import StepRecorder
-
 copied = np.ndarray.copy
 
 
@@ -35,6 +32,7 @@ class Sweep:
     Parameters
     ----------
     recorder : StepRecorder
+        It has the values, and takes the instructions.
     y : Variable
         What it starts from.
     given : object
@@ -43,7 +41,7 @@ class Sweep:
         The same as an array.
     """
 
-    def __init__(self, recorder: StepRecorder, y: Variable, given: Any, seed: Any) -> None:
+    def __init__(self, recorder: Any, y: Variable, given: Any, seed: Any) -> None:
         self._recorder = recorder
         self._gradients: dict[Node | Variable, StepValue] = {}
         self._last: dict[Node | Variable, Any] = {}  # the arrays of the contributions
