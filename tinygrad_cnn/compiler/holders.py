@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.capture.reading_refused import PACKAGE
-from tinygrad_cnn.compiler.guards import StepGuard, KeyGuard, ValuesGuard
+from tinygrad_cnn.compiler.guards import KeyGuard, StepGuard, ValuesGuard
 from tinygrad_cnn.core.recording import qualified
 from tinygrad_cnn.core.variable import Variable, calls
 
