@@ -140,7 +140,7 @@ class Sweep:
             recorder.add(ForwardCall(sum_to, {"x": found, "shape": parent.shape}, summed))
             found = summed
         elif raw.dtype == parent.dtype:
-            copy = recorder.made("g", final)
+            copy: StepValue = recorder.made("g", final)
             recorder.add(FunctionCall(copied, {"x": found}, [copy]))
             return copy
         if raw.dtype != parent.dtype:
@@ -186,7 +186,7 @@ class Sweep:
         recorder = self._recorder
         self._check_hooks(key)
         value = self._gradients.get(key)
-        made = recorder.made("g", result)
+        made: StepValue = recorder.made("g", result)
         if value is None:
             arguments: dict[str, Any] = {"shape": result.shape, "dtype": result.dtype}
             recorder.add(FunctionCall(np.zeros, arguments, [made]))
