@@ -20,6 +20,7 @@ from tinygrad_cnn.engine.fast.kernel import (
     moved,
 )
 from tinygrad_cnn.engine.fast.products import PLAIN, TRANSPOSED, gemm
+from tinygrad_cnn.engine.fast.tiles import transpose
 from tinygrad_cnn.engine.fast.window_products import (
     add_line_gradient,
     add_weight_gradient,
@@ -137,23 +138,25 @@ def weight_gradient(
     g: Reals, x: Reals, sums: Reals, height: Whole, width: Whole, channels: Whole,
     images: Whole, filters: Whole, out_height: Whole, out_width: Whole, tall: Whole, wide: Whole,
     down: Whole, across: Whole, above: Whole, left: Whole, row_gap: Whole, gap: Whole,
-    groups: Whole, block: Whole, step: Whole, piece: PieceIndex, real: Conversion,
+    groups: Whole, block: Whole, lanes: Whole, step: Whole, piece: PieceIndex, scratch: Scratch,
+    real: Conversion,
 ) -> None:  # fmt: skip
-    """Compute Σ g·xᵀ over `step` windows, (OC, KH, KW, C), for `block` kernels a piece."""
+    """Compute Σ x·gᵀ over `step` windows, (KH, KW, C, OC), for `block` kernels a piece."""
     one, row = real(1), wide * (channels // groups)
     blocks, taps = (filters + block - 1) // block, tall * row
     part, first = piece // blocks, piece % blocks * block
     count = min(block, filters - first)
-    out = moved(sums, (part * filters + first) * taps)
-    clear(out, count * taps, real(0))
+    out = moved(sums, part * filters * taps + first)
+    for t in range(taps):
+        clear(moved(out, t * filters), count, real(0))
     for place in range(part * step, min(out_height * out_width, part * step + step)):
-        values = moved(g, (place * filters + first) * images)
+        transpose(moved(g, (place * filters + first) * images), count, images, scratch, lanes)
         for k in range(tall):
             line = place // out_width * down + k * row_gap - above
             if 0 <= line < height:
                 add_weight_gradient(
-                    values, moved(x, line * width * channels * images), moved(out, k * row),
-                    width, channels, images, count, wide, taps,
+                    scratch, moved(x, line * width * channels * images),
+                    moved(out, k * row * filters), width, channels, images, count, filters, wide,
                     place % out_width * across - left, gap, groups, one,
                 )  # fmt: skip
 
@@ -163,26 +166,32 @@ def weight_gradient_stacked(
     g: Reals, x: Reals, sums: Reals, height: Whole, width: Whole, channels: Whole,
     images: Whole, filters: Whole, out_height: Whole, out_width: Whole, tall: Whole, wide: Whole,
     down: Whole, across: Whole, above: Whole, left: Whole, row_gap: Whole, gap: Whole,
-    groups: Whole, block: Whole, step: Whole, piece: PieceIndex, scratch: Scratch,
+    groups: Whole, block: Whole, lanes: Whole, step: Whole, piece: PieceIndex, scratch: Scratch,
     real: Conversion,
 ) -> None:  # fmt: skip
-    """Compute Σ g·xᵀ over `step` rows of windows, (OC, KW, KH, C), from stacked image rows."""
+    """Compute Σ x·gᵀ over `step` rows of windows from stacked image rows.
+
+    It is (KW, KH, C, OC) for one image, else (OC, KW, KH, C).
+    """
     zero, one, deep = real(0), real(1), tall * channels
     taps, padded = wide * deep, (out_width - 1) * across + wide
-    out = moved(sums, piece * filters * taps)
+    out, size = moved(sums, piece * filters * taps), padded * deep
     clear(out, filters * taps, zero)
     for i in range(piece * step, min(out_height, piece * step + step)):
         stack_rows(x, scratch, height, width, channels * images, tall, i * down - above, row_gap,
                    left, padded, zero)  # fmt: skip
         line = moved(g, i * out_width * filters * images)
         if images == 1:
-            matrix = windows_of_row(scratch, padded * deep, out_width, across * deep, taps)
-            gemm(TRANSPOSED, PLAIN, filters, taps, out_width,
-                 one, line, filters, matrix, taps, one, out, taps)  # fmt: skip
+            matrix = windows_of_row(scratch, size, out_width, across * deep, taps)
+            gemm(TRANSPOSED, PLAIN, taps, filters, out_width,
+                 one, matrix, taps, line, filters, one, out, filters)  # fmt: skip
             continue
+        turned = moved(scratch, size * images)
+        transpose(scratch, size, images, turned, lanes)
         for j in range(out_width):
-            add_weight_gradient(moved(line, j * filters * images), scratch, out, padded, deep,
-                                images, filters, wide, taps, j * across, 1, 1, one)  # fmt: skip
+            gemm(PLAIN, PLAIN, filters, taps, images,
+                 one, moved(line, j * filters * images), images,
+                 moved(turned, j * across * deep), size, one, out, taps)  # fmt: skip
 
 
 @kernel

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine.fast import convolution as kernels
 from tinygrad_cnn.engine.fast.arrays import RowWriter
+from tinygrad_cnn.engine.fast.registers import lanes
 from tinygrad_cnn.engine.windows import Windows
 
 Strides: TypeAlias = tuple[int, int, int, int]  # of (OC, C / groups, KH, KW), in values
@@ -23,6 +24,7 @@ PIECE = 1 << 20  # multiply-adds of a piece, about
 COLUMNS = 16  # of a row of windows or of an image, in a piece, at most
 PARTS = 16  # of a sum over windows, at most
 SUMS = 1 << 18  # values of all parts of a sum together, about
+FEW = 16  # filters
 SMALL_BLOCK = 64  # kernels whose gradient a piece computes, where there are many
 
 
@@ -86,9 +88,9 @@ class FastConvolution:
 
     def weight_gradient(self, rows: RowWriter, g: int, x: int, w: int, strides: Strides) -> None:
         """Add rows for w = Σ g·xᵀ over all windows and images."""
-        size = self.filters * self._taps
-        count = self._height if self._stacked else self._height * self._width
-        block = self.filters if self._stacked or self.groups > 1 else SMALL_BLOCK
+        size, stacked = self.filters * self._taps, self._stacked and self._has_few
+        count = self._height if stacked else self._height * self._width
+        block = self.filters if stacked or self.groups > 1 else SMALL_BLOCK
         blocks = -(-self.filters // block)
         parts = max(1, min(PARTS // blocks, SUMS // size, self._work // PIECE, count))
         step = -(-count // parts)
@@ -96,12 +98,24 @@ class FastConvolution:
         if self.images == 0:
             parts, step = 1, 0  # zeros
         sums = rows.temporary(parts * size, self.dtype)
-        kernel = kernels.weight_gradient_stacked if self._stacked else kernels.weight_gradient
+        if stacked:
+            kernel, scratch = kernels.weight_gradient_stacked, 2 * self._scratch
+        else:
+            kernel, scratch = kernels.weight_gradient, min(block, self.filters) * self.images
         rows.row(
-            kernel, self.dtype, g, x, sums, *self._options, block, step,
-            pieces=parts * blocks, work=self._work, scratch=self._scratch, product=self._product,
+            kernel, self.dtype, g, x, sums, *self._options, block, lanes(self.dtype), step,
+            pieces=parts * blocks, work=self._work, scratch=scratch, product=self._product,
         )  # fmt: skip
-        self._rearrange(rows, sums, self._order(self._stacked), w, strides, parts)
+        order = self._order(stacked)
+        if not stacked or self.images == 1:  # the filters come last
+            _, channel, row, column = (self.filters * step for step in order)
+            order = (1, channel, row, column)
+        self._rearrange(rows, sums, order, w, strides, parts)
+
+    @property
+    def _has_few(self) -> bool:
+        """Whether gᵀ has few columns: then the rows under windows are transposed instead."""
+        return self.images == 1 or self.filters < FEW
 
     @property
     def _height(self) -> int:

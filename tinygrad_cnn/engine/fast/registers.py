@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import DTypeLike
 
 INT, LANE = ir.IntType(64), ir.IntType(32)
 LLVMValue = Any  # of LLVM
@@ -33,10 +35,13 @@ def registers() -> int:
     return 16 if register_bytes() == 32 else 32
 
 
-def lanes(real: Any) -> int:
-    """Return the values of a register, of a dtype of Numba or LLVM."""
-    narrow = real is types.float32 or isinstance(real, ir.FloatType)
-    return register_bytes() // (4 if narrow else 8)
+def lanes(dtype: DTypeLike) -> int:
+    """Return the values of a register."""
+    return register_bytes() // np.dtype(dtype).itemsize
+
+
+def _lanes(real: Any) -> int:
+    return lanes("f4" if isinstance(real, ir.FloatType) else "f8")
 
 
 class Vectors:
@@ -56,7 +61,7 @@ class Vectors:
     def __init__(
         self, builder: Any, real: Any, half: bool = False, count: LLVMValue | None = None
     ) -> None:
-        self.builder, self.real, self.lanes = builder, real, lanes(real) >> half
+        self.builder, self.real, self.lanes = builder, real, _lanes(real) >> half
         self.type = ir.VectorType(real, self.lanes)
         self.zero = ir.Constant(self.type, None)
         self._name = f"v{self.lanes}{'f32' if isinstance(real, ir.FloatType) else 'f64'}"
@@ -96,6 +101,10 @@ class Vectors:
         """Return a·b + c, rounded once."""
         function = self._function(f"llvm.fma.{self._name}", self.type, [self.type] * 3)
         return self.builder.call(function, [a, b, c])
+
+    def chosen(self, a: LLVMValue, b: LLVMValue, places: Sequence[int]) -> LLVMValue:
+        """Return the vector of values of a and, from place `lanes` on, of b."""
+        return self.builder.shuffle_vector(a, b, ir.Constant(self._places, list(places)))
 
     def _repeated(self, number: LLVMValue, kind: Any) -> LLVMValue:
         first = ir.Constant(LANE, 0)
@@ -188,3 +197,32 @@ def product_tile(rows: int, vectors: int, half: bool = False, masked: bool = Fal
         return types.void(*kinds), generate
 
     return tile
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def transposed_block(
+    _context: Any, source: Any, _source_row: Any, target: Any, _target_row: Any
+) -> Any:
+    """Copy a square matrix with as many rows as a register has values to its transpose."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        source, source_row, target, target_row = arguments
+        write = Vectors(builder, source.type.pointee)
+        size = write.lanes
+        rows = [
+            write.load(builder.gep(source, [builder.mul(source_row, INT(r))])) for r in range(size)
+        ]
+        step = 1
+        while step < size:  # swap the corners of blocks of 2, 4, ... rows and columns
+            low = [t if not t & step else size + t - step for t in range(size)]
+            high = [t + step if not t & step else size + t for t in range(size)]
+            for r in range(size):
+                if not r & step:
+                    a, b = rows[r], rows[r + step]
+                    rows[r], rows[r + step] = write.chosen(a, b, low), write.chosen(a, b, high)
+            step *= 2
+        for r, row in enumerate(rows):
+            write.store(row, builder.gep(target, [builder.mul(target_row, INT(r))]))
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, types.int64), generate

@@ -12,7 +12,7 @@ import numba
 from numba import types
 
 from tinygrad_cnn.engine.fast.kernel import FLAGS, moved
-from tinygrad_cnn.engine.fast.registers import lanes, product_tile, registers
+from tinygrad_cnn.engine.fast.registers import lanes, product_tile, registers, transposed_block
 
 WIDE = 4 if registers() == 32 else 2  # registers of a row of the largest blocks
 TALL = 12 if registers() == 32 else 6  # rows of the blocks of two registers
@@ -46,13 +46,29 @@ _wide, _pair, _one = _panel(6, WIDE), _panel(TALL, 2), _panel(12, 1)
 _half, _rest = _panel(12, 1, half=True), _panel(4, 1, masked=True)
 
 
+@numba.njit(**FLAGS)  # type: ignore[untyped-decorator]
+def transpose(source: Any, rows: int, columns: int, target: Any, size: int) -> None:
+    """Copy a matrix of contiguous rows to its transpose, for a register of `size` values."""
+    whole = rows // size * size
+    for c in range(0, columns // size * size, size):
+        for r in range(0, whole, size):
+            transposed_block(moved(source, r * columns + c), columns,
+                             moved(target, c * rows + r), rows)  # fmt: skip
+        for i in range(c, c + size):
+            for r in range(whole, rows):
+                target[i * rows + r] = source[r * columns + i]
+    for i in range(columns // size * size, columns):
+        for r in range(rows):
+            target[i * rows + r] = source[r * columns + i]
+
+
 def compiled_product() -> Any:
     """Return C ← alpha·A·B + beta·C for float32, compiled by itself; kept on disk.
 
     Its operands are: the sizes m, n and k; alpha; A, the distance of its rows and of its columns; B
     and the distance of its rows; beta; C and the distance of its rows.
     """
-    width, real = lanes(types.float32), types.float32
+    width, real = lanes("f4"), types.float32
     matrix = types.CPointer(real)
     kinds = [_WHOLE] * 3 + [real, matrix, _WHOLE, _WHOLE, matrix, _WHOLE, real, matrix, _WHOLE]
 

@@ -76,24 +76,28 @@ def add_window_gradient(
 
 @inner  # type: ignore[untyped-decorator]
 def add_weight_gradient(
-    g: Any, x: Any, dw: Any, width: int, channels: int, images: int, filters: int, wide: int,
-    taps: int, start: int, apart: int, groups: int, one: Any,
+    g: Any, x: Any, dw: Any, width: int, channels: int, images: int, filters: int, all_filters: int,
+    wide: int, start: int, apart: int, groups: int, one: Any,
 ) -> None:  # fmt: skip
-    """Compute the adjoint of `add_window` in w: dw += g·xᵀ, for g of shape (filters, images)."""
+    """Compute the adjoint of `add_window` in w, with all matrices transposed: dw += x·g.
+
+    g is (images, filters), and dw (wide, channels / groups, filters) with a distance of
+    `all_filters` between its rows.
+    """
     first, last = columns_inside(start, apart, wide, width)
     if apart == 1 and groups == 1:
         if first < last:
-            gemm(PLAIN, TRANSPOSED, filters, (last - first) * channels, images,
-                 one, g, images, moved(x, (start + first) * channels * images), images,
-                 one, moved(dw, first * channels), taps)  # fmt: skip
+            gemm(PLAIN, PLAIN, (last - first) * channels, filters, images,
+                 one, moved(x, (start + first) * channels * images), images, g, filters,
+                 one, moved(dw, first * channels * all_filters), all_filters)  # fmt: skip
         return
     depth, each = channels // groups, filters // groups
     for k in range(first, last):
         for group in range(groups):
             cell = ((start + k * apart) * channels + group * depth) * images
-            gemm(PLAIN, TRANSPOSED, each, depth, images,
-                 one, moved(g, group * each * images), images, moved(x, cell), images,
-                 one, moved(dw, group * each * taps + k * depth), taps)  # fmt: skip
+            gemm(PLAIN, PLAIN, depth, each, images,
+                 one, moved(x, cell), images, moved(g, group * each), filters,
+                 one, moved(dw, k * depth * all_filters + group * each), all_filters)  # fmt: skip
 
 
 @inner  # type: ignore[untyped-decorator]
