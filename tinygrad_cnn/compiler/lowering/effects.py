@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_cnn.compiler.program import Effect, StepInstruction, StoreGradient
+from tinygrad_cnn.compiler.lowering.tape import qualified_name
+from tinygrad_cnn.compiler.program import Effect, FunctionCall, StepInstruction, StoreGradient
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.optim.optimizer import Optimizer
 
-HARMLESS = ("tinygrad_cnn.core", "tinygrad_cnn.nn", "tinygrad_cnn.ops")
-"""The packages whose effects change no gradients, but for `cleared_by`."""
+HARMLESS = ("tinygrad_cnn.core.", "tinygrad_cnn.nn.", "tinygrad_cnn.ops.")
+"""Where effects change no gradients, but for `cleared_by`, and keep no arrays."""
 
 
 def method_of(effect: Effect, name: str) -> Any:
@@ -34,6 +35,12 @@ def cleared_by(effect: Effect) -> list[Variable] | None:
     return None
 
 
+def is_harmless(effect: Effect) -> bool:
+    """Return whether an effect neither changes gradients nor keeps the arrays that it gets."""
+    name = qualified_name(effect.function)
+    return isinstance(effect, FunctionCall) or name.startswith(HARMLESS)
+
+
 def stepped_by(effect: Effect) -> Optimizer | None:
     """Return the optimizer that an effect is the update of; None if it is something else."""
     owner = method_of(effect, "_update_all")
@@ -48,6 +55,6 @@ def cleared_after(cleared: set[Variable], instruction: StepInstruction) -> set[V
         parameters = cleared_by(instruction)
         if parameters is not None:
             return cleared | set(parameters)
-        known = instruction.function.__module__.startswith(HARMLESS)
-        return cleared if known or stepped_by(instruction) is not None else set()
+        known = is_harmless(instruction) or stepped_by(instruction) is not None
+        return cleared if known else set()
     return cleared

@@ -9,17 +9,29 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
+
 from tinygrad_cnn.compiler import lowering
-from tinygrad_cnn.compiler.lowering.effects import cleared_after, cleared_by, stepped_by
+from tinygrad_cnn.compiler.lowering.effects import cleared_after, cleared_by, is_harmless, stepped_by
 from tinygrad_cnn.compiler.lowering.gradients import StoredGradient, StoredGradients
 from tinygrad_cnn.compiler.lowering.optimizers import FORMS, GivenGradient, OptimizerStep
 from tinygrad_cnn.compiler.lowering.sums import add_gradients, store_gradient
-from tinygrad_cnn.compiler.lowering.tape import BACKWARD, FORWARD, SHARED, Lowered, NoPlace, Writer
+from tinygrad_cnn.compiler.lowering.tape import (
+    BACKWARD,
+    EFFECTS,
+    FORWARD,
+    SHARED,
+    Lowered,
+    NoPlace,
+    Writer,
+    qualified_name,
+)
 from tinygrad_cnn.compiler.lowering.tape_run import TapeMemory, TapeRun
 from tinygrad_cnn.compiler.program import (
     AddGradients,
     Effect,
     ForwardCall,
+    FunctionCall,
     LeafValue,
     RuleCall,
     SharedCall,
@@ -144,7 +156,9 @@ class _Cutter:
             segment.cleared += [(len(segment.stored), parameter) for parameter in cleared]
             return True
         optimizer = stepped_by(effect)
-        if optimizer is None or type(optimizer) not in FORMS or not self._with_gradient:
+        if optimizer is None:
+            return self._lower_function(effect)
+        if type(optimizer) not in FORMS or not self._with_gradient:
             return False
         gradients: dict[LeafValue, StoredGradient | GivenGradient] = {
             leaf: segment.stored.get(leaf) or GivenGradient(leaf.tensor, self.writer)
@@ -154,6 +168,17 @@ class _Cutter:
         step.lower(self.writer)
         segment.step = step
         return True
+
+    def _lower_function(self, effect: Effect) -> bool:
+        """Lower an effect by its declared lowering; a copy is the memory of what it copies."""
+        if isinstance(effect, FunctionCall) and effect.function is np.ndarray.copy:
+            (source,), (result,) = effect.arguments.values(), effect.parts
+            if not self.writer.are_alike(source, result) or isinstance(source, LeafValue):
+                return False
+            self.writer.alias(result, source)
+            return True
+        found = EFFECTS.get(qualified_name(effect.function))
+        return found is not None and found(self.writer, effect)
 
     def _store(self, instruction: StoreGradient, segment: _Segment) -> bool:
         """Store a gradient: rows add it to ``.grad``, unless they have written to it directly."""
@@ -181,7 +206,8 @@ class _Cutter:
         viewed: set[StepValue] = set()
         for part in self.parts:
             if isinstance(part, StepInstruction):
-                (copied if isinstance(part, Effect) else viewed).update(part.reads())
+                keeps = isinstance(part, Effect) and not is_harmless(part)
+                (copied if keeps else viewed).update(part.reads())
         for value in viewed | copied:
             self.writer.keep(value)
         memory = TapeMemory(self.writer)

@@ -332,8 +332,9 @@ Lowered: TypeAlias = Callable[[Writer, Any], bool]
 FORWARD: dict[str, Lowered] = {}
 BACKWARD: dict[tuple[str, str], Lowered] = {}
 SHARED: dict[tuple[str, str], Lowered] = {}
-"""The lowerings of calls, of rules by op and operand, and of intermediates of the gradient by op
-and name. Each writes rows and returns True, or writes nothing and returns False where it has no
+EFFECTS: dict[str, Lowered] = {}
+"""The lowerings of calls, of rules by op and operand, of intermediates of the gradient by op and
+name, and of effects by qualified name. Each writes rows and returns True, or writes nothing and returns False where it has no
 kernel: for a dtype, a layout or an option. Then NumPy computes it between two tapes."""
 
 
@@ -350,6 +351,22 @@ def lowers(op: str, of: str = "", shared: str = "") -> Callable[[Lowered], Lower
         return function
 
     return declare
+
+
+def lowers_effect(function: Callable[..., Any]) -> Callable[[Lowered], Lowered]:
+    """Declare the lowering of calls of a function that is marked as an effect."""
+
+    def declare(lowering: Lowered) -> Lowered:
+        EFFECTS[qualified_name(function)] = lowering
+        return lowering
+
+    return declare
+
+
+def qualified_name(function: Callable[..., Any]) -> str:
+    """Return the module and the name of a function; "" of what has none."""
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    return f"{module}.{name}" if module and name else ""
 
 
 def images_last(ndim: int) -> Order:
