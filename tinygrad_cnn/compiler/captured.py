@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tinygrad_cnn.compiler.program import (
     FunctionCall,
     StepProgram,
     StoreInputGradient,
+    TapeCall,
 )
 from tinygrad_cnn.compiler.recorder import StepRecorder, digest
 from tinygrad_cnn.compiler.signature import CallSignature, with_inputs
@@ -24,6 +26,7 @@ from tinygrad_cnn.core.hidden import HiddenArray, HiddenNumber, plain
 from tinygrad_cnn.core.observer import observe
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of
+from tinygrad_cnn.engine import fast
 
 __all__ = ["CapturedStep", "Rebound", "captured"]
 
@@ -46,8 +49,8 @@ class CapturedStep:
         Of the signature.
     calls : int
         The replays so far.
-    tolerance : float
-        By which results may differ from those of NumPy: 0 for equal bits.
+    runs : StepSource
+        What replays run: `source`, or the source of a program on tapes (option `fast`).
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class CapturedStep:
     ) -> None:
         self.program, self.source, self.key = program, source, signature.key
         self.calls = 0
-        self.tolerance = 0.0
+        self.runs, self._lock = _on_tapes(program, source, recorder.template)
         self._objects = signature.objects  # the key has their ids
         self._recorder = recorder
         leaves = {value.name: value.tensor for value in recorder.leaves.values()}
@@ -86,9 +89,10 @@ class CapturedStep:
         if self._with_gradient:
             arrays += [values[place] for place in self._with_gradient]
         try:
-            return self.source.run(*arrays)
+            with self._lock:
+                return self.runs.run(*arrays)
         except Exception as error:
-            self._explain(error, self.source)
+            self._explain(error, self.runs)
             raise
 
     def _explain(self, error: Exception, source: StepSource) -> None:
@@ -110,6 +114,8 @@ class CapturedStep:
     ) -> Any:
         """Replay the step, run it eagerly from the same state, and compare; return the latter's.
 
+        The replay computes with NumPy, so that the bits are comparable.
+
         Raises
         ------
         CompileError
@@ -117,7 +123,8 @@ class CapturedStep:
         """
         before = Snapshot(self._roots(values))
         try:
-            replayed = self.run(values)
+            arrays = [array_of(value) for value in values]
+            replayed = self.source.run(*arrays, *[values[place] for place in self._with_gradient])
         except BaseException:
             before.restore()
             raise
@@ -125,12 +132,12 @@ class CapturedStep:
         replayed = _copied(replayed)
         before.restore()
         result = detached(function(*args, **kwargs))
-        found = difference(replayed, result, self.tolerance)
+        found = difference(replayed, result)
         place = "the result"
         if not found:
             now = before.current()
             for place in dict.fromkeys([*after, *now]):
-                found = difference(after.get(place), now.get(place), self.tolerance)
+                found = difference(after.get(place), now.get(place))
                 if found:
                     break
         if not found:
@@ -192,6 +199,21 @@ class CapturedStep:
                     where = ", ".join(filter(None, [instruction.scope, instruction.line]))
                     return f"The first value that differs is {value.name} ({where}). "
         return ""
+
+
+def _on_tapes(
+    program: StepProgram, source: StepSource, template: Any
+) -> tuple[StepSource, AbstractContextManager[Any]]:
+    """Return what replays run, and the lock that they hold."""
+    if not fast.is_on():
+        return source, nullcontext()
+    from tinygrad_cnn.compiler.lowering.segments import on_tapes
+
+    lowered = on_tapes(program)
+    tapes = [i for i in lowered.instructions if isinstance(i, TapeCall)]
+    if not tapes:
+        return source, nullcontext()
+    return source_of(lowered, template, source.run.__name__), tapes[0].function.memory.lock
 
 
 def captured(

@@ -12,7 +12,12 @@ from functools import cache
 import numpy as np
 
 from tinygrad_cnn.compiler import lowering
-from tinygrad_cnn.compiler.lowering.effects import cleared_after, cleared_by, is_harmless, stepped_by
+from tinygrad_cnn.compiler.lowering.effects import (
+    cleared_after,
+    cleared_by,
+    is_harmless,
+    stepped_by,
+)
 from tinygrad_cnn.compiler.lowering.gradients import StoredGradient, StoredGradients
 from tinygrad_cnn.compiler.lowering.optimizers import FORMS, GivenGradient, OptimizerStep
 from tinygrad_cnn.compiler.lowering.sums import add_gradients, store_gradient

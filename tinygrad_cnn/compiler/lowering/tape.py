@@ -155,11 +155,7 @@ class Writer:
 
         `order` is that of the result's axes in this memory, if it differs from `order(result)`.
         """
-        self._places[result] = place = self.at(source)
-        imported = self.sources[place]
-        if isinstance(imported, Imported) and imported.block is None:  # others may read the result
-            size = math.prod(source.shape) * source.dtype.itemsize
-            imported.block = MemoryBlock(size, imported.first, self._now)
+        self._places[result] = self.at(source)
         self._journal.append(result)
         if order is not None:
             self._orders[result] = order
@@ -177,7 +173,10 @@ class Writer:
         """Keep the memory of a value, if it has a place, to the end of the program."""
         if value in self._places:
             self._now = FOREVER
-            self.at(value)
+            source = self.sources[self.at(value)]
+            if isinstance(source, Imported) and source.block is None:  # the caller's memory
+                size = math.prod(value.shape) * value.dtype.itemsize
+                source.block = MemoryBlock(size, source.first, FOREVER)
 
     def source(self, source: Any) -> int:
         """Return a new place in the table of addresses for an array or a source of addresses."""
@@ -334,8 +333,9 @@ BACKWARD: dict[tuple[str, str], Lowered] = {}
 SHARED: dict[tuple[str, str], Lowered] = {}
 EFFECTS: dict[str, Lowered] = {}
 """The lowerings of calls, of rules by op and operand, of intermediates of the gradient by op and
-name, and of effects by qualified name. Each writes rows and returns True, or writes nothing and returns False where it has no
-kernel: for a dtype, a layout or an option. Then NumPy computes it between two tapes."""
+name, and of effects by qualified name. Each writes rows and returns True, or writes nothing and
+returns False where it has no kernel: for a dtype, a layout or an option. Then NumPy computes it
+between two tapes."""
 
 
 def lowers(op: str, of: str = "", shared: str = "") -> Callable[[Lowered], Lowered]:
