@@ -87,8 +87,9 @@ def layer(n: int, c: int, oc: int, h: int, w: int, padding: Any = (1, 1)) -> Cas
 
 @st.composite
 def _cases(draw: st.DrawFn) -> Case:
-    n = draw(st.integers(8, 70))
-    c, oc = (draw(st.sampled_from([1, 3, 7, 8, 15, 16, 17, 33, 70])) for _ in range(2))
+    n = draw(st.just(1) | st.integers(8, 70))
+    sizes = [8, 15, 16, 17, 33, 70] if n == 1 else [1, 3, 7, 8, 15, 16, 17, 33, 70]
+    c, oc = (draw(st.sampled_from(sizes)) for _ in range(2))
     before, after = ([draw(st.integers(0, 2)) for _ in range(2)] for _ in range(2))
     h, w = (draw(st.integers(max(1, 3 - p), 11)) for p in before)
     return layer(n, c, oc, h, w, tuple(zip(before, after, strict=True)))
@@ -99,6 +100,7 @@ def _cases(draw: st.DrawFn) -> Case:
     st.sampled_from([1 << 14, 3 << 18]), st.sampled_from([1, 1 << 22]), st.sampled_from([16, 128]),
 )  # fmt: skip
 @example(layer(33, 17, 8, 9, 13, ((2, 0), (0, 2))), 0, True, 1, 1 << 14, 1, 16)
+@example(layer(1, 17, 8, 9, 13, ((2, 0), (0, 2))), 0, True, 1, 1 << 14, 1, 16)
 @example(layer(8, 1, 9, 1, 1), 0, True, 128, 3 << 18, 1 << 22, 128)
 @example(layer(70, 70, 3, 5, 10, ((0, 1), (1, 0))), 0, False, 128, 1 << 14, 1 << 22, 128)
 def test_tiles_match_the_definition(
@@ -115,7 +117,9 @@ def test_tiles_match_the_definition(
             assert np.abs(error).max() <= WORST
 
 
-@pytest.mark.parametrize("size", [(16, 64, 64, 16, 16), (64, 16, 16, 8, 8), (8, 8, 200, 9, 9)])
+@pytest.mark.parametrize(
+    "size", [(16, 64, 64, 16, 16), (64, 16, 16, 8, 8), (8, 8, 200, 9, 9), (1, 200, 64, 30, 30)]
+)
 def test_errors_are_within_their_bounds(size: tuple[int, int, int, int, int]) -> None:
     case = layer(*size)
     for error in errors(case, operands(case)):
@@ -133,7 +137,9 @@ def test_weights_may_have_any_strides() -> None:
         np.testing.assert_array_equal(result, other)
 
 
-@pytest.mark.parametrize("case", [layer(64, 16, 24, 12, 9), layer(70, 64, 64, 5, 8)], ids=str)
+@pytest.mark.parametrize(
+    "case", [layer(64, 16, 24, 12, 9), layer(70, 64, 64, 5, 8), layer(1, 64, 64, 40, 33)], ids=str
+)
 def test_bits_are_the_same_on_any_number_of_threads(case: Case) -> None:
     results = []
     for count in (1, 2, 3):
@@ -184,6 +190,9 @@ PLAIN = layer(64, 16, 16, 8, 8)
         (layer(8, 6, 6, 8, 8), "f4", True),
         (PLAIN, "f8", False),
         (layer(7, 16, 16, 8, 8), "f4", False),
+        (layer(1, 16, 16, 16, 16), "f4", True),
+        (layer(1, 16, 16, 16, 12), "f4", False),
+        (layer(1, 7, 16, 16, 16), "f4", False),
         (layer(64, 5, 16, 8, 8), "f4", False),
         (layer(64, 16, 5, 8, 8), "f4", False),
         (layer(64, 16, 16, 3, 3, (0, 0)), "f4", False),

@@ -67,6 +67,8 @@ def choose(
     # Depthwise convolutions are fastest with the images last, and so 1×1 kernels beside them keep
     # that order: a copy between the two takes longer than either.
     mixes = groups == 1 and at.kernel != (1, 1)
+    if images == 1 and winograd_compiled.takes(1, channels, out_channels, at, groups, dtype):
+        return winograd_compiled
     if images < SIDE_BY_SIDE or (mixes and _are_wide(images, channels, out_channels)):
         if depthwise.takes(channels, at, groups, dtype):
             return depthwise_few

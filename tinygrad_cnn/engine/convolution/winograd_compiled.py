@@ -11,13 +11,14 @@ import numpy as np
 
 from tinygrad_cnn.engine import fast
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.convolution.winograd import may_tile
+from tinygrad_cnn.engine.convolution.winograd import may_tile, tile_count
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty
 from tinygrad_cnn.engine.windows import Windows
 
 layout = Layout.IMAGES_LAST
-FEWEST_IMAGES = 8  # of a vector
+VECTOR = 8  # minimum images, or channels of a single image: the values of a vector
+FEWEST_TILES = 16  # of a single image, so that the transform of the kernels pays
 FEWEST = 6  # channels on either side, from which tiles pay
 
 
@@ -26,8 +27,9 @@ def takes(
 ) -> bool:
     """Return whether there are kernels for a convolution, which pay and may be used."""
     size = min(channels, out_channels)
+    single = images == 1 and tile_count(at) >= FEWEST_TILES and size >= VECTOR
     return (
-        images >= FEWEST_IMAGES
+        (single or images >= VECTOR)
         and may_tile(size, FEWEST, at, groups, dtype)
         and fast.is_on()
         and _has_products()

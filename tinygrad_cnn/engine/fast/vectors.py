@@ -61,17 +61,6 @@ class VectorMemory:
         place = self._place(start, offset, inside, otherwise)
         self.builder.store(value.value, place, align=_ALIGN)
 
-    def spread(self, number: Any) -> Lanes:
-        """Return the vector whose values are all one number."""
-        if not isinstance(self._kind, ir.VectorType):
-            return Lanes(self.builder, number)
-        first = self.builder.insert_element(
-            ir.Constant(self._kind, ir.Undefined), number, ir.Constant(_INT, 0)
-        )
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self._kind.count), None)
-        vector = self.builder.shuffle_vector(first, ir.Constant(self._kind, ir.Undefined), mask)
-        return Lanes(self.builder, vector)
-
     def times(self, count: int, stride: Any) -> Any:
         """Return an offset: a number of strides."""
         return self.builder.mul(ir.Constant(_INT, count), stride)

@@ -1,11 +1,12 @@
 """Kernels of Winograd's convolution F(4×4, 3×3), for images last, in float32.
 
-See `engine.convolution.winograd` for the formulas. A piece computes a group of neighboring tiles of
-one row, for a block of images: with columns = tiles · images,
+See `engine.convolution.winograd` for the formulas. A piece computes a group of neighboring tiles,
+for a block of images: with columns = tiles · images,
 
     V[k] (C, columns)  =  Bᵀ d B        M[k] (OC, columns)  =  U[k] (OC, C) · V[k],  k = 0 … 35
 
-and y = Aᵀ M A of each tile. V and M fit the cache, and no product needs to be packed.
+and y = Aᵀ M A of each tile. V and M fit the cache, and no product needs to be packed. Vectors are
+images of one channel, or channels of a single image: then V[k] is (tiles, C).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tinygrad_cnn.engine.fast.kernel import (
     kernel,
     moved,
 )
-from tinygrad_cnn.engine.fast.products import PLAIN, gemm
+from tinygrad_cnn.engine.fast.products import PLAIN, TRANSPOSED, gemm
 from tinygrad_cnn.engine.fast.winograd_transforms import (
     KERNEL,
     gather_kernel,
@@ -36,24 +37,24 @@ from tinygrad_cnn.engine.fast.winograd_transforms import (
 
 VALUES = IN * IN  # of a tile, after its transform
 WEIGHTS = KERNEL * KERNEL
-WIDE, NARROW = 16, 8  # values of a vector; a block has at least NARROW images
+WIDE, NARROW = 16, 8  # values of a vector; a run has at least NARROW
 SMALL = 1_000_000  # multiply-adds: OpenBLAS does not pack the operands of smaller products
 APART = 16  # values between two of the 36 matrices: at powers of 2 they would share cache sets
 
 
 @numba.njit(**FLAGS)
-def _inputs(x, row, column, c, n, images, top, bottom, left, right, zeros, v, columns, apart):  # type: ignore[no-untyped-def]
-    """Transform a tile of inputs of C channels to V. The last vectors may overlap."""
+def _inputs(x, row, column, c, n, run, top, bottom, left, right, zeros, v, columns, apart):  # type: ignore[no-untyped-def]
+    """Transform a tile of inputs, `c` runs of values, to V. The last vectors of a run overlap."""
     for channel in range(c):
         a, b = moved(x, channel * n), moved(v, channel * columns)
-        if images >= WIDE:
-            for k in range(0, images, WIDE):
-                i = min(k, images - WIDE)
+        if run >= WIDE:
+            for k in range(0, run, WIDE):
+                i = min(k, run - WIDE)
                 spread_inputs(WIDE, moved(a, i), row, column, top, bottom, left, right, zeros,
                               moved(b, i), apart)  # fmt: skip
         else:
-            for k in range(0, images, NARROW):
-                i = min(k, images - NARROW)
+            for k in range(0, run, NARROW):
+                i = min(k, run - NARROW)
                 spread_inputs(NARROW, moved(a, i), row, column, top, bottom, left, right, zeros,
                               moved(b, i), apart)  # fmt: skip
 
@@ -86,37 +87,41 @@ def _turned(g, row, column, c, n, images, bottom, right, turned):  # type: ignor
 
 
 @numba.njit(**FLAGS)
-def _gradients(turned, size, bottom, right, zeros, s, apart):  # type: ignore[no-untyped-def]
+def _gradients(g, row, column, size, bottom, right, zeros, s, apart):  # type: ignore[no-untyped-def]
     """Transform a tile of gradients, pixels of `size` values, to S."""
     if size >= WIDE:
         for k in range(0, size, WIDE):
             i = min(k, size - WIDE)
-            spread_outputs(WIDE, moved(turned, i), OUT * size, size, 0, bottom, 0, right, zeros,
+            spread_outputs(WIDE, moved(g, i), row, column, 0, bottom, 0, right, zeros,
                            moved(s, i), apart)  # fmt: skip
     else:
         for k in range(0, size, NARROW):
             i = min(k, size - NARROW)
-            spread_outputs(NARROW, moved(turned, i), OUT * size, size, 0, bottom, 0, right, zeros,
+            spread_outputs(NARROW, moved(g, i), row, column, 0, bottom, 0, right, zeros,
                            moved(s, i), apart)  # fmt: skip
 
 
 @numba.njit(**FLAGS)
-def _outputs(m, columns, apart, bias, biased, y, row, column, c, n, images, bottom, right, scratch):  # type: ignore[no-untyped-def]
-    """Transform the products of a tile to outputs of C channels. `scratch` begins with zeros."""
-    rest = moved(scratch, WIDE)
+def _outputs(m, columns, apart, bias, biased, y, row, column, c, n, run, bottom, right, scratch):  # type: ignore[no-untyped-def]
+    """Transform the products of a tile to outputs: `c` runs, each of one channel unless N is 1."""
+    added, rest = moved(scratch, WIDE), moved(scratch, 2 * WIDE)
     for channel in range(c):
         a, b = moved(m, channel * columns), moved(y, channel * n)
-        added = bias[channel] if biased else scratch[0]
-        if images >= WIDE:
-            for k in range(0, images, WIDE):
-                i = min(k, images - WIDE)
-                gather_outputs(WIDE, moved(a, i), apart, added, moved(b, i), row, column, bottom,
-                               right, rest)  # fmt: skip
+        value = bias[channel] if biased else scratch[0]
+        for i in range(WIDE):
+            added[i] = value
+        if run >= WIDE:
+            for k in range(0, run, WIDE):
+                i = min(k, run - WIDE)
+                gather_outputs(WIDE, moved(a, i), apart,
+                               moved(bias, i) if biased and n == 1 else added, moved(b, i), row,
+                               column, bottom, right, rest)  # fmt: skip
         else:
-            for k in range(0, images, NARROW):
-                i = min(k, images - NARROW)
-                gather_outputs(NARROW, moved(a, i), apart, added, moved(b, i), row, column, bottom,
-                               right, rest)  # fmt: skip
+            for k in range(0, run, NARROW):
+                i = min(k, run - NARROW)
+                gather_outputs(NARROW, moved(a, i), apart,
+                               moved(bias, i) if biased and n == 1 else added, moved(b, i), row,
+                               column, bottom, right, rest)  # fmt: skip
 
 
 @kernel
@@ -156,35 +161,45 @@ def winograd(
 ) -> None:  # fmt: skip
     """Compute the convolution y (OH, OW, OC, N) of x (H, W, C, N), padded by `top` and `left`.
 
-    A piece is one of `groups` of tiles of a row, for one of `blocks` of images.
+    A piece is one of `groups` of tiles, for one of `blocks` of images. U is (36, OC, C), or
+    (36, C, OC) for a single image: then V is (tiles, C).
     """
-    tiles = -(-ow // OUT)
-    t, rest = divmod(piece, groups * blocks)
-    group, block = divmod(rest, blocks)
-    first_tile, first = group * tiles // groups, block * n // blocks
-    count, images = (group + 1) * tiles // groups - first_tile, (block + 1) * n // blocks - first
+    single = n == 1
+    across, tiles = -(-ow // OUT), -(-oh // OUT) * -(-ow // OUT)
+    group, block = divmod(piece, blocks)
+    start, first = group * tiles // groups, block * n // blocks
+    count, images = (group + 1) * tiles // groups - start, (block + 1) * n // blocks - first
     columns = count * images
-    across, along = c * columns + APART, oc * columns + APART
-    v = moved(scratch, 2 * WIDE)
-    m = moved(v, VALUES * across)
+    apart_v, apart_m = c * columns + APART, oc * columns + APART
+    v = moved(scratch, 3 * WIDE)
+    m = moved(v, VALUES * apart_v)
     for i in range(WIDE):
         scratch[i] = real(0)
-    i = OUT * t - top
     for k in range(count):
-        j = OUT * (first_tile + k) - left
-        _inputs(moved(x, (i * w + j) * c * n + first), w * c * n, c * n, c, n, images, -i, h - i,
-                -j, w - j, scratch, moved(v, k * images), columns, across)  # fmt: skip
+        t, j = divmod(start + k, across)
+        i, j = OUT * t - top, OUT * j - left
+        _inputs(moved(x, (i * w + j) * c * n + first), w * c * n, c * n, 1 if single else c, n,
+                c if single else images, -i, h - i, -j, w - j, scratch,
+                moved(v, k * (c if single else images)), columns, apart_v)  # fmt: skip
     at_once = max(1, min(oc, SMALL // (c * columns)))
     for k in range(VALUES):
-        for start in range(0, oc, at_once):
-            gemm(PLAIN, PLAIN, min(at_once, oc - start), columns, c, real(1),
-                 moved(u, k * (oc * c + APART) + start * c), c, moved(v, k * across), columns,
-                 real(0), moved(m, k * along + start * columns), columns)  # fmt: skip
+        u_k = moved(u, k * (oc * c + APART))
+        for first_of in range(0, oc, at_once):
+            some = min(at_once, oc - first_of)
+            if single:
+                gemm(PLAIN, PLAIN, count, some, c, real(1), moved(v, k * apart_v), c,
+                     moved(u_k, first_of), oc, real(0), moved(m, k * apart_m + first_of),
+                     oc)  # fmt: skip
+            else:
+                gemm(PLAIN, PLAIN, some, columns, c, real(1), moved(u_k, first_of * c), c,
+                     moved(v, k * apart_v), columns, real(0),
+                     moved(m, k * apart_m + first_of * columns), columns)  # fmt: skip
     for k in range(count):
-        j = OUT * (first_tile + k)
-        _outputs(moved(m, k * images), columns, along, bias, biased,
-                 moved(y, (OUT * t * ow + j) * oc * n + first), ow * oc * n, oc * n, oc, n, images,
-                 oh - OUT * t, ow - j, scratch)  # fmt: skip
+        t, j = divmod(start + k, across)
+        i, j = OUT * t, OUT * j
+        _outputs(moved(m, k * (oc if single else images)), columns, apart_m, bias, biased,
+                 moved(y, (i * ow + j) * oc * n + first), ow * oc * n, oc * n, 1 if single else oc,
+                 n, oc if single else images, oh - i, ow - j, scratch)  # fmt: skip
 
 
 @kernel
@@ -198,35 +213,37 @@ def winograd_products(
     A part is every `parts`-th group of tiles and block of images. The transformed gradients are
     (columns, OC), as products of other orders are slower.
     """
-    tiles = -(-ow // OUT)
+    single = n == 1
+    across, tiles = -(-ow // OUT), -(-oh // OUT) * -(-ow // OUT)
     widest = -(-n // blocks)
-    turned = moved(scratch, 2 * WIDE)
+    turned = moved(scratch, 3 * WIDE)
     v = moved(turned, OUT * OUT * oc * widest)
     s = moved(v, VALUES * (c * -(-tiles // groups) * widest + APART))
     for i in range(WIDE):
         scratch[i] = real(0)
     kept = real(0)
-    for unit in range(piece, -(-oh // OUT) * groups * blocks, parts):
-        t, rest = divmod(unit, groups * blocks)
-        group, block = divmod(rest, blocks)
-        first_tile, first = group * tiles // groups, block * n // blocks
-        count = (group + 1) * tiles // groups - first_tile
-        images = (block + 1) * n // blocks - first
+    for unit in range(piece, groups * blocks, parts):
+        group, block = divmod(unit, blocks)
+        start, first = group * tiles // groups, block * n // blocks
+        count, images = (group + 1) * tiles // groups - start, (block + 1) * n // blocks - first
         columns = count * images
-        across, along = c * columns + APART, oc * columns + APART
-        i = OUT * t - top
+        apart_v, apart_s = c * columns + APART, oc * columns + APART
         for k in range(count):
-            j = OUT * (first_tile + k) - left
-            _inputs(moved(x, (i * w + j) * c * n + first), w * c * n, c * n, c, n, images, -i,
-                    h - i, -j, w - j, scratch, moved(v, k * images), columns, across)  # fmt: skip
-            j = OUT * (first_tile + k)
-            _turned(moved(g, (OUT * t * ow + j) * oc * n + first), ow * oc * n, oc * n, oc, n,
-                    images, oh - OUT * t, ow - j, turned)  # fmt: skip
-            _gradients(turned, images * oc, oh - OUT * t, ow - j, scratch,
-                       moved(s, k * images * oc), along)  # fmt: skip
+            t, j = divmod(start + k, across)
+            i, j = OUT * t - top, OUT * j - left
+            _inputs(moved(x, (i * w + j) * c * n + first), w * c * n, c * n, 1 if single else c, n,
+                    c if single else images, -i, h - i, -j, w - j, scratch,
+                    moved(v, k * (c if single else images)), columns, apart_v)  # fmt: skip
+            i, j = i + top, j + left
+            source, row, column = moved(g, (i * ow + j) * oc * n + first), ow * oc * n, oc * n
+            if not single:
+                _turned(source, row, column, oc, n, images, oh - i, ow - j, turned)
+                source, row, column = turned, OUT * images * oc, images * oc
+            _gradients(source, row, column, images * oc, oh - i, ow - j, scratch,
+                       moved(s, k * images * oc), apart_s)  # fmt: skip
         for k in range(VALUES):
-            gemm(PLAIN, PLAIN, c, oc, columns, real(1), moved(v, k * across), columns,
-                 moved(s, k * along), oc, kept,
+            gemm(TRANSPOSED if single else PLAIN, PLAIN, c, oc, columns, real(1),
+                 moved(v, k * apart_v), c if single else columns, moved(s, k * apart_s), oc, kept,
                  moved(p, (piece * VALUES + k) * (oc * c + APART)), oc)  # fmt: skip
         kept = real(1)
 

@@ -17,6 +17,7 @@ from tinygrad_cnn.engine.fast.winograd_transforms import KERNEL
 
 COLUMNS, IMAGES = 128, 64  # maximum columns of a product, and images of a block
 GROUP_BYTES, BLOCK_BYTES = 3 << 18, 5 << 18  # of the values of several tiles, and of one
+FEWEST_GROUPS = 2  # so that two threads have something to do
 FEWEST_PARTS, PARTS_BYTES = 4, 1 << 22  # minimum partial sums, and maximum bytes of more
 STEP = 128  # pairs of channels in a piece of the transforms of weights
 _FLOAT32 = np.dtype(np.float32)
@@ -25,14 +26,17 @@ _BYTES = _FLOAT32.itemsize
 
 @dataclass(frozen=True)
 class TiledConvolution(FastConvolution):
-    """A 3×3 convolution of stride 1 of at least 8 images, computed by Winograd's algorithm."""
+    """A 3×3 convolution of stride 1 computed by Winograd's algorithm.
+
+    It has at least 8 images, or one of at least 8 channels before and after it.
+    """
 
     def forward(
         self, rows: RowWriter, x: int, w: int, strides: Strides, bias: int | None, y: int
     ) -> None:
         """Add rows for y = w ∗ x + bias."""
         row, column, down, right = strides
-        u = self._kernels(rows, w, self.filters, self.channels, (row, column, 0, down, right))
+        u = self._kernels(rows, w, (self.filters, row), (self.channels, column), 0, down, right)
         self._tiles.convolve(rows, x, u, bias, y)
 
     def input_gradient(
@@ -40,8 +44,9 @@ class TiledConvolution(FastConvolution):
     ) -> None:
         """Add rows for x = w ∗ᵀ g + bias."""
         row, column, down, right = strides  # the kernel is rotated by half a turn
-        turned = (column, row, (KERNEL - 1) * (down + right), -down, -right)
-        u = self._kernels(rows, w, self.channels, self.filters, turned)
+        last = (KERNEL - 1) * (down + right)
+        sides = (self.channels, column), (self.filters, row)
+        u = self._kernels(rows, w, *sides, last, -down, -right)
         self._tiles.turned.convolve(rows, g, u, bias, x)
 
     def weight_gradient(self, rows: RowWriter, g: int, x: int, w: int, strides: Strides) -> None:
@@ -67,21 +72,26 @@ class TiledConvolution(FastConvolution):
         return Tiles(self.images, *sizes, rows.before, columns.before)
 
     def _kernels(
-        self, rows: RowWriter, w: int, height: int, width: int, at: tuple[int, ...]
+        self, rows: RowWriter, w: int, out: tuple[int, int], into: tuple[int, int], *at: int
     ) -> int:
-        """Add a row that transforms weights to U (36, height, width), and return its place."""
-        pairs = height * width
+        """Add a row that transforms weights to U, and return its place.
+
+        `out` and `into` are the numbers of the channels out and into the convolution, and their
+        strides in the weights; U is (36, out, into), the other way around for a single image.
+        """
+        (height, row), (width, column) = (into, out) if self.images == 1 else (out, into)
         u = rows.temporary(self._tiles.transformed, _FLOAT32)
         rows.row(
-            kernels.winograd_kernels, _FLOAT32, w, u, height, width, *at, STEP,
-            pieces=-(-pairs // STEP), work=VALUES * pairs, scratch=(WEIGHTS + VALUES) * WIDE,
+            kernels.winograd_kernels, _FLOAT32, w, u, height, width, row, column, *at, STEP,
+            pieces=-(-height * width // STEP), work=VALUES * height * width,
+            scratch=(WEIGHTS + VALUES) * WIDE,
         )  # fmt: skip
         return u
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles of a convolution, in groups of neighbors in a row, and in blocks of images.
+    """The tiles of a convolution, in groups of neighbors, and in blocks of images.
 
     Attributes
     ----------
@@ -129,14 +139,20 @@ class Tiles:
 
     @cached_property
     def groups(self) -> int:
-        """The groups of a row of tiles."""
-        most = max(1, min(COLUMNS // self.images, GROUP_BYTES // self._bytes(self.images)))
-        return -(-self._across // most)
+        """The groups of an image's tiles.
+
+        A group's values fit the cache, or are no more than the transformed kernels, which are read
+        again for each group.
+        """
+        alike = self.c * self.oc // ((self.c + self.oc) * self.images)
+        fitting = GROUP_BYTES // self._bytes(self.images)
+        most = max(1, min(COLUMNS // self.images, max(alike, fitting)))
+        return max(-(-self._count // most), min(FEWEST_GROUPS, self._count))
 
     @property
     def pieces(self) -> int:
-        """The groups and blocks of all rows of tiles."""
-        return self._down * self.groups * self.blocks
+        """The groups of tiles, for each block of images."""
+        return self.groups * self.blocks
 
     @property
     def parts(self) -> int:
@@ -153,7 +169,7 @@ class Tiles:
     @property
     def scratch(self) -> int:
         """The values of a group and block, transformed."""
-        return 2 * WIDE + VALUES * ((self.c + self.oc) * self._columns + 2 * APART)
+        return 3 * WIDE + VALUES * ((self.c + self.oc) * self._columns + 2 * APART)
 
     @property
     def product(self) -> int:
@@ -163,7 +179,7 @@ class Tiles:
     @property
     def work(self) -> int:
         """The multiply-adds of all products."""
-        return VALUES * self.n * self.c * self.oc * self._down * self._across
+        return VALUES * self.n * self.c * self.oc * self._count
 
     def convolve(self, rows: RowWriter, x: int, u: int, bias: int | None, y: int) -> None:
         """Add a row for the convolution of x with transformed kernels, plus bias."""
@@ -174,17 +190,14 @@ class Tiles:
         )  # fmt: skip
 
     @property
-    def _down(self) -> int:
-        return -(-self.oh // OUT)
-
-    @property
-    def _across(self) -> int:
-        return -(-self.ow // OUT)
+    def _count(self) -> int:
+        """The tiles of an image."""
+        return -(-self.oh // OUT) * -(-self.ow // OUT)
 
     @property
     def _columns(self) -> int:
         """The maximum columns of a product."""
-        return self.images * -(-self._across // self.groups)
+        return self.images * -(-self._count // self.groups)
 
     def _bytes(self, images: int) -> int:
         """Return the bytes of a tile of some images, transformed."""

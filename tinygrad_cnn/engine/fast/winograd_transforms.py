@@ -171,7 +171,7 @@ def gather_outputs(
     _context: Any, lanes: Any, m: Any, apart: Any, bias: Any, y: Any, row: Any, column: Any,
     bottom: Any, right: Any, rest: Any,
 ) -> Any:  # fmt: skip
-    """Write Aᵀ m A + bias, 4×4 pixels, of 36 products that are `apart`.
+    """Write Aᵀ m A + bias, 4×4 pixels, of 36 products that are `apart`; bias is a vector.
 
     Rows of pixels are `row` apart, columns `column`. Those from `bottom` and `right` on are written
     to `rest`, which is not read.
@@ -180,11 +180,11 @@ def gather_outputs(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, m, apart, bias, y, row, column, bottom, right, rest = arguments
         memory = VectorMemory(builder, signature.args[0].literal_value)
-        added = memory.spread(bias)
+        none = ir.Constant(ir.IntType(64), 0)
+        added = memory.load(bias, none)
         products = [
             [memory.load(m, memory.times(IN * i + j, apart)) for j in range(IN)] for i in range(IN)
         ]
-        none = ir.Constant(ir.IntType(64), 0)
         columns = [memory.within(j, none, right) for j in range(OUT)]
         for i, values in enumerate(_both_ways(products, lambda m: of_products(m, OUT))):
             inside = memory.within(i, none, bottom)
@@ -194,7 +194,7 @@ def gather_outputs(
         return context.get_dummy_value()
 
     if isinstance(lanes, types.IntegerLiteral):
-        signature = types.void(lanes, m, WHOLE, types.float32, y, *[WHOLE] * 4, rest)
+        signature = types.void(lanes, m, WHOLE, bias, y, *[WHOLE] * 4, rest)
         return signature, generate
     return None
 
