@@ -28,7 +28,9 @@ class HiddenArray(np.ndarray):
     __slots__ = ()
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """Compute with plain arrays, unless an observer refuses."""
+        """Compute with plain arrays, unless an observer refuses; leave Tensors to their ops."""
+        if any(hasattr(x, "__array_ufunc__") and not isinstance(x, np.ndarray) for x in inputs):
+            return NotImplemented
         reads(self, f"np.{ufunc.__name__}")
         return getattr(ufunc, method)(*plain(inputs), **plain(options))
 
