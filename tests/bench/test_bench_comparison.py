@@ -21,12 +21,15 @@ BEFORE = [1.0, 1.02, 1.1, 1.01, 0.99]
 
 def report(ours: list[float], theirs: list[float], peak: int = 10**6) -> dict[str, Any]:
     """Return the JSON of a report with one workload; PyTorch's other layout takes longer."""
-    timings = Timing("tinygrad_cnn", "", ours), Timing("torch", "NCHW", [2 * s for s in theirs])
+    timings = (
+        Timing("tinygrad_cnn", "eager", ours),
+        Timing("torch", "NCHW", [2 * s for s in theirs]),
+    )
     if theirs:
         timings += (Timing("torch", "channels-last", theirs),)
     made = BenchmarkReport(describe())
     made.comparisons.append(WorkloadTimings(STEP, 1, timings))
-    made.memory.append(Memory(STEP, 1, "tinygrad_cnn", "", peak))
+    made.memory.append(Memory(STEP, 1, "tinygrad_cnn", "eager", peak))
     return made.to_json()
 
 
@@ -44,7 +47,8 @@ def test_a_time_is_slower_beyond_the_rounds_of_both(
     after: list[float], slower: bool, faster: bool
 ) -> None:
     time, memory = compare(report(BEFORE, []), report(after, []))
-    assert (time.workload, time.threads, time.what) == ("lenet5-64", 1, "ms")
+    assert (time.workload, time.threads, time.variant) == ("lenet5-64", 1, "eager")
+    assert time.what == "ms"
     assert (time.slower, time.faster) == (slower, faster)
     assert not memory.significant
 
@@ -85,9 +89,29 @@ def test_workloads_of_one_report_only_are_left_out() -> None:
     assert compare(report(BEFORE, []), empty) == compare(empty, report(BEFORE, [])) == []
     assert list_figures(empty) == set()
     assert list_figures(report(BEFORE, [])) == {
-        ("lenet5-64", 1, "time"),
-        ("lenet5-64", 1, "memory"),
+        ("lenet5-64", 1, "eager", "time"),
+        ("lenet5-64", 1, "eager", "memory"),
     }
+
+
+def test_each_variant_of_ours_is_compared_with_itself() -> None:
+    before, after = report(BEFORE, BEFORE), report(BEFORE, BEFORE)
+    for made, fast in ((before, [0.5] * 5), (after, [0.8] * 5)):
+        made["rows"].append({**made["rows"][0], "variant": "fast", "seconds": fast})
+        assert ("lenet5-64", 1, "fast", "time") in list_figures(made)
+    changes = {change.variant: change for change in compare(before, after) if change.what != "MB"}
+    assert not changes["eager"].significant
+    assert changes["fast"].slower
+    assert changes["fast"].what == "÷ torch"
+
+
+def test_an_earlier_report_without_variants_of_ours_is_of_eager_steps() -> None:
+    before = report(BEFORE, [])
+    for row in before["rows"]:
+        row["variant"] = ""
+    time, memory = compare(before, report([2.0] * 5, []))
+    assert (time.variant, memory.variant) == ("eager", "eager")
+    assert time.slower
 
 
 def test_another_machine_is_named() -> None:
@@ -111,20 +135,27 @@ def whole_report() -> BenchmarkReport:
     made = BenchmarkReport(describe(), "tinygrad-cnn bench", "2020-02-02")
     for threads, ours in ((1, 3.0), (2, 2.0)):
         timings = (
-            Timing("tinygrad_cnn", "", [ours] * 3),
+            Timing("tinygrad_cnn", "eager", [ours] * 3),
+            Timing("tinygrad_cnn", "fast", [ours / 4] * 3),
             Timing("torch", "NCHW", [2.0] * 3),
             Timing("torch", "channels-last", [1.0] * 3),
         )
         made.comparisons.append(WorkloadTimings(STEP, threads, timings))
-    made.comparisons.append(WorkloadTimings(OTHER, 1, (Timing("tinygrad_cnn", "", [1.0]),)))
-    sizes = {("tinygrad_cnn", ""): 300, ("torch", "NCHW"): 600, ("torch", "channels-last"): 500}
+    made.comparisons.append(WorkloadTimings(OTHER, 1, (Timing("tinygrad_cnn", "eager", [1.0]),)))
+    sizes = {
+        ("tinygrad_cnn", "eager"): 300,
+        ("torch", "NCHW"): 600,
+        ("torch", "channels-last"): 500,
+    }
     made.memory += [Memory(STEP, 2, *side, size) for side, size in sizes.items()]
     return made
 
 
 def test_the_summary_has_the_ratio_to_the_faster_layout_and_to_the_smaller_peak() -> None:
-    (line,) = whole_report().summary()
-    assert (line.workload, line.times, line.memory) == (STEP, {1: 3.0, 2: 2.0}, 0.6)
+    eager, fast = whole_report().summary()
+    assert (eager.workload, eager.variant) == (STEP, "eager")
+    assert (eager.times, eager.memory) == ({1: 3.0, 2: 2.0}, 0.6)
+    assert (fast.variant, fast.times, fast.memory) == ("fast", {1: 0.75, 2: 0.5}, None)
 
 
 def test_the_page_has_the_results_between_its_comments(tmp_path: Path) -> None:
@@ -136,8 +167,11 @@ def test_the_page_has_the_results_between_its_comments(tmp_path: Path) -> None:
     section = results_section(whole_report())
     assert text == f"# Title\n\n{BEGIN}\n\n{section}\n\n{END}\n\nThe end.\n"
     assert "2020-02-02" in section
-    assert "| LeNet-5, batch 64 | 3.00 | 2.00 | 0.600 |" in section
-    assert "| LeNet-5, batch 64 | 2 | 2000 | 2000 – 2000 | channels-last | 1000 |" in section
+    assert "| LeNet-5, batch 64 | eager | 3.00 | 2.00 | 0.600 |\n|  | fast | 0.750 |" in section
+    theirs = "|  | torch channels-last | 1000 | 1000 – 1000 | 2.00 | 0.500 |"
+    rows = "| LeNet-5, batch 64 | tinygrad_cnn eager | 2000 | 2000 – 2000 |  | 0.250 |"
+    assert rows in section
+    assert theirs in section
     assert "Not measured" not in section
     failing = whole_report()
     failing.absent.append("jax is not installed")

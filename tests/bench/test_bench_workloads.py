@@ -6,8 +6,17 @@ import sys
 
 import pytest
 
-from tinygrad_cnn.bench.sides import PEERS, parse_peers, parse_pythons
+from tinygrad_cnn.bench.sides import (
+    PEERS,
+    WAYS,
+    default_ways,
+    interpreter_of,
+    parse_peers,
+    parse_pythons,
+    parse_ways,
+)
 from tinygrad_cnn.bench.workloads import CHAINS, WORKLOADS, select
+from tinygrad_cnn.engine import fast
 
 
 def test_nothing_named_is_everything_or_the_quick_ones() -> None:
@@ -37,6 +46,24 @@ def test_peers() -> None:
     assert parse_peers("jax,torch,jax") == ("jax", "torch")
     with pytest.raises(ValueError, match="--against has 'tensorflow', expected some of torch"):
         parse_peers("torch,tensorflow")
+
+
+def test_ways_to_run_this_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "is_available", lambda: True)
+    assert parse_ways(None) == default_ways() == ("eager", "fast")
+    assert parse_ways("fast, eager, compiled,eager-fast") == WAYS
+    with pytest.raises(ValueError, match="--ours has 'slow', expected some of eager, eager-fast"):
+        parse_ways("slow")
+    monkeypatch.setattr(fast, "is_available", lambda: False)
+    assert default_ways() == ("eager", "compiled")
+    with pytest.raises(ModuleNotFoundError, match=r"--ours has 'fast', which needs .*numba"):
+        parse_ways("fast")
+
+
+def test_the_interpreter_of_torch_is_also_that_of_torch_compile() -> None:
+    assert interpreter_of("torch.compile", {"torch": "one"}) == "one"
+    assert interpreter_of("torch.compile", {"torch": "one", "torch.compile": "other"}) == "other"
+    assert interpreter_of("torch.compile", {}) == sys.executable
 
 
 def test_interpreters() -> None:

@@ -19,7 +19,7 @@ from tinygrad_cnn.cli import benchmarking
 
 Call = Callable[..., Result]
 
-ALONE = ("--against", "none", "--threads", 1)
+ALONE = ("--ours", "eager", "--against", "none", "--threads", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +163,10 @@ def test_a_slower_benchmark_exits_with_1(call: Call, tmp_path: Path) -> None:
         changed = [line.split()[-1] for line in result.stdout.splitlines() if "mlp-1" in line]
         assert changed == [word]
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
-    assert "tinygrad-cnn bench mlp-1 --against none --threads 1 --parts steps --quick" in text
+    assert (
+        "tinygrad-cnn bench mlp-1 --ours eager --against none --threads 1 --parts steps --quick"
+        in text
+    )
 
 
 def test_a_comparison_of_nothing_exits_with_1(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +191,7 @@ def test_a_comparison_of_nothing_exits_with_1(call: Call, monkeypatch: pytest.Mo
     monkeypatch.setattr(benchmark, "alternate", lambda *arguments: iter(()))
     result = compare(ours)
     assert result.exit_code == 1, result.output
-    assert "missing now: time of mlp-1, 1 thread" in result.stdout
+    assert "missing now: time of mlp-1, eager, 1 thread" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -231,7 +234,8 @@ def test_the_roofline_is_drawn(call: Call, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["lenet-64"], "there is no workload 'lenet-64'; did you mean lenet5-64?"),
-        (["--against", "keras"], "--against has 'keras', expected some of torch, mygrad"),
+        (["--ours", "eager,slow"], "--ours has 'slow', expected some of eager, eager-fast"),
+        (["--against", "keras"], "--against has 'keras', expected some of torch, torch.compile"),
         (["--python", "torch"], "--python is 'torch', expected PEER=PATH"),
         (["--threads", "0"], "--threads is '0', expected integers >= 1"),
         (["--threads", "two"], "--threads is 'two', expected integers >= 1"),

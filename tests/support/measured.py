@@ -32,7 +32,8 @@ def start() -> Iterator[Start]:
             return worker if worker.ask("hello")["installed"] else None
 
         def variable(framework: str) -> str:
-            return f"TINYGRAD_CNN_PYTHON_{framework.upper()}"
+            package, *_ = framework.split(".")
+            return f"TINYGRAD_CNN_PYTHON_{package.upper()}"
 
         def start(framework: str) -> Worker:
             worker = started(framework)

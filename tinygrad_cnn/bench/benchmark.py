@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,14 @@ from tinygrad_cnn.bench.report import (
     WorkloadTimings,
 )
 from tinygrad_cnn.bench.sides import (
+    EAGER,
     NUMPY,
     OURS,
     PEERS,
+    TORCH_COMPILE,
     Framework,
     Side,
+    default_ways,
     interpreter_of,
 )
 from tinygrad_cnn.bench.timing import Pace, Round, alternate
@@ -43,7 +47,8 @@ ALIKE = 1e-4  # relative difference of a forward pass from the same weights
 ALIKE_LATER = 5e-3  # of the next losses: a near-tie in a maximum may go either way in float32
 CHECKED_LOSSES = (ALIKE, ALIKE_LATER, ALIKE_LATER)
 MEMORY_STEPS = 2
-STARTING, IMPORTING_PEERS = 1.0, 3.0  # seconds, for the estimate of the time left
+STARTING, IMPORTING_PEERS, COMPILING = 1.0, 3.0, 8.0  # seconds, for the estimate of the time left
+COMPILED_WITHIN = 120.0  # seconds; the limit of a first run, which may compile kernels
 
 OnProgress = Callable[[str, float], None]
 """Progress callback: the part being measured, and how many of the estimated seconds are over."""
@@ -56,6 +61,8 @@ class BenchmarkPlan:
     Attributes
     ----------
     workloads : sequence of Workload
+    ours : tuple of str
+        Some of `WAYS`, the variants of this package.
     peers : sequence of str
         Some of `PEERS`; missing ones are skipped and listed in the report.
     pythons : mapping of str to str
@@ -70,6 +77,7 @@ class BenchmarkPlan:
     """
 
     workloads: Sequence[Workload] = WORKLOADS
+    ours: tuple[str, ...] = field(default_factory=default_ways)
     peers: Sequence[str] = PEERS
     pythons: Mapping[str, str] = field(default_factory=dict)
     threads: tuple[int, ...] = field(default_factory=lambda: tuple(range(1, min(cores(), 2) + 1)))
@@ -105,12 +113,14 @@ class BenchmarkPlan:
         return self.steps[: self.most] if "memory" in self.parts else []
 
     @property
-    def figures(self) -> set[tuple[str, int, str]]:
-        """The figures of this package: workload, threads, and "time" or "memory"."""
+    def figures(self) -> set[tuple[str, int, str, str]]:
+        """The figures of this package: workload, threads, variant, and "time" or "memory"."""
+        networks = product(self.networks, self.threads, self.ours)
+        weighed = product(self.weighed, self.ours)
         return {
-            *((w.name, count, "time") for w in self.networks for count in self.threads),
-            *((w.name, 1, "time") for w in self.chains),
-            *((w.name, max(self.threads), "memory") for w in self.weighed),
+            *((workload.name, count, way, "time") for workload, count, way in networks),
+            *((workload.name, 1, EAGER, "time") for workload in self.chains),
+            *((workload.name, max(self.threads), way, "memory") for workload, way in weighed),
         }
 
 
@@ -124,14 +134,20 @@ def find_frameworks(plan: BenchmarkPlan, report: BenchmarkReport) -> None:
         except WorkerError as error:
             report.absent.append(str(error))
             continue
+        if "missing" in answer:
+            report.absent.append(f"{name} needs {answer['missing']}, which is not installed")
+            continue
         if not answer.pop("installed"):
+            package, *_ = name.split(".")
             report.absent.append(
-                f"{name} is not installed for {python}: pip install {name}, or name an "
-                f"interpreter that has it: --python {name}=PATH"
+                f"{name} is not installed for {python}: pip install {package}, or name an "
+                f"interpreter that has it: --python {package}=PATH"
             )
             continue
         answer.pop("python")
         variants, kinds = tuple(answer.pop("variants")), answer.pop("kinds")
+        if name == OURS:
+            variants = plan.ours
         found = Framework(name, python, variants=variants, kinds=kinds and tuple(kinds), **answer)
         report.frameworks.append(found)
         skipped = sum(not _can_build(found, workload) for workload in plan.networks)
@@ -178,16 +194,22 @@ def estimate(plan: BenchmarkPlan, report: BenchmarkReport) -> float:
     counts = len(plan.threads)
     total = counts * _roof_seconds(plan)
     for workload in plan.networks:
-        total += counts * each * len(_sides(report, workload))
+        sides = _sides(report, workload)
+        total += counts * (each * len(sides) + COMPILING * _compiling(sides))
     for workload in plan.chains:
         total += each * len(_sides(report, workload))
     for workload in plan.weighed:
-        total += IMPORTING_PEERS * len(_sides(report, workload))
+        total += IMPORTING_PEERS * len(_weighed(report, workload))
     return total + counts * len(plan.profiled) * _profile_seconds(plan)
 
 
 def _side_seconds(pace: Pace) -> float:
     return pace.rounds * (pace.turn + pace.pause) + 0.5
+
+
+def _compiling(sides: Iterable[Side]) -> int:
+    """Return how many sides compile each workload for seconds."""
+    return sum(side.framework == TORCH_COMPILE for side in sides)
 
 
 def _roof_seconds(plan: BenchmarkPlan) -> float:
@@ -207,14 +229,26 @@ def _can_build(framework: Framework, workload: Workload) -> bool:
 
 
 def _sides(report: BenchmarkReport, workload: Workload) -> list[Side]:
-    """Return the sides of a workload; layout variants apply only to image input."""
-    images = workload.network is not None and len(workload.network.input_shape) == 3
+    """Return the sides of a workload."""
     return [
         Side(framework.name, variant)
         for framework in report.frameworks
         if _can_build(framework, workload)
-        for variant in (framework.variants if images else ("",))
+        for variant in _variants(framework, workload)
     ]
+
+
+def _weighed(report: BenchmarkReport, workload: Workload) -> list[Side]:
+    """Return the sides whose peak memory is measured: compiling would count as theirs."""
+    return [side for side in _sides(report, workload) if side.framework != TORCH_COMPILE]
+
+
+def _variants(framework: Framework, workload: Workload) -> tuple[str, ...]:
+    """Return the variants that apply to a workload: layouts only to images, ours to networks."""
+    if framework.name == OURS:
+        return framework.variants if workload.network else (EAGER,)
+    images = workload.network is not None and len(workload.network.input_shape) == 3
+    return framework.variants if images else ("",)
 
 
 def _fields(workload: Workload) -> dict[str, Any]:
@@ -321,7 +355,7 @@ class _Measurement:
             for workload in workloads:
                 sides = _sides(self.report, workload)
                 pace = self.plan.pace
-                seconds = _side_seconds(pace) * len(sides)
+                seconds = _side_seconds(pace) * len(sides) + COMPILING * _compiling(sides)
                 with self.part(
                     f"{workload.title}, {counted(threads, 'thread')}", seconds
                 ) as progress:
@@ -333,7 +367,7 @@ class _Measurement:
                                 made = self.worker(side.framework, threads)
                                 workers[side] = stack.enter_context(made)
                             self.prepare(workers[side], side, workload, threads)
-                            results[side] = self.first_results(workers[side], workload)
+                            results[side] = self.first_results(workers[side], side, workload)
                             ready[side] = workers[side]
                         except WorkerError as error:
                             workers.pop(side, None)  # the next workload gets a new one
@@ -351,16 +385,17 @@ class _Measurement:
                     finally:
                         self.report.comparisons.append(_timings(workload, threads, ready, rounds))
 
-    def first_results(self, worker: Worker, workload: Workload) -> list[float]:
+    def first_results(self, worker: Worker, side: Side, workload: Workload) -> list[float]:
         """Return the losses of the first steps, or some logits; this also warms up the side."""
         limit, found = self.plan.pace.limit, list[float]()
+        first = max(limit, COMPILED_WITHIN) if side.framework == OURS else limit
         if workload.network is None:
             worker.ask("run", limit, times=1)
         elif workload.mode == "inference":
-            found = worker.ask("logits", limit, count=CHECKED_LOGITS)["logits"]
+            found = worker.ask("logits", first, count=CHECKED_LOGITS)["logits"]
         else:
-            for _ in CHECKED_LOSSES:
-                found += worker.ask("losses", limit, steps=1)["losses"]
+            for k, _ in enumerate(CHECKED_LOSSES):
+                found += worker.ask("losses", limit if k else first, steps=1)["losses"]
         return found
 
     def prepare(self, worker: Worker, side: Side, workload: Workload, threads: int) -> None:
@@ -377,7 +412,8 @@ class _Measurement:
                 self.part(f"ops of {workload.title}", _profile_seconds(self.plan)),
                 self.worker(OURS, threads) as worker,
             ):
-                self.prepare(worker, Side(OURS), workload, threads)
+                eager = next((way for way in self.plan.ours if way.startswith(EAGER)), EAGER)
+                self.prepare(worker, Side(OURS, eager), workload, threads)
                 found = worker.ask("profile", steps=self.plan.pace.rounds)["calls"]
                 calls = tuple(OpCall(**call) for call in found)
                 self.report.profiles.append(Profile(workload, threads, calls))
@@ -389,7 +425,7 @@ class _Measurement:
         keeps, which depend on the sizes freed before.
         """
         for workload in self.plan.weighed:
-            for side in _sides(self.report, workload):
+            for side in _weighed(self.report, workload):
                 what = f"memory of {workload.title}, {side}"
                 with (
                     self.part(what, IMPORTING_PEERS),

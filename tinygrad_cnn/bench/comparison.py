@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from tinygrad_cnn.bench.sides import NUMPY, OURS, PEERS
+from tinygrad_cnn.bench.sides import EAGER, NUMPY, OURS, PEERS
 
 __all__ = ["BenchmarkChange", "changed_machine", "compare", "list_figures"]
 
 LEAST = 1.03  # a smaller change of a time is not reported
 LEAST_MEMORY = 1.1
-SAME_MACHINE = ("processor", "system", "cores", "python", "numpy", "blas", "kernel")
+SAME_MACHINE = ("processor", "system", "cores", "python", "numpy", "blas", "kernel", "numba")
 
 Row = Mapping[str, Any]
-Figure = tuple[str, int, str]
+Figure = tuple[str, int, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class BenchmarkChange:
     ----------
     workload : str
     threads : int
+    variant : str
+        Of ours: one of `WAYS`.
     what : str
         The unit of the figures compared: "ms", "÷ torch" or "MB".
     before, after : float
@@ -40,6 +42,7 @@ class BenchmarkChange:
 
     workload: str
     threads: int
+    variant: str
     what: str
     before: float
     after: float
@@ -89,7 +92,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Benchma
     earlier, later = _times(before["rows"]), _times(after["rows"])
     busy = _busy(before["rows"]) | _busy(after["rows"])
     found = [
-        _time_change(key, sides, later[key], key in busy)
+        _time_change(key, sides, later[key], key[:2] in busy)
         for key, sides in earlier.items()
         if key in later
     ]
@@ -122,33 +125,38 @@ def _software(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def list_figures(report: Mapping[str, Any]) -> set[Figure]:
-    """Return what a report measured of ours: workload, threads, and "time" or "memory"."""
+    """Return what a report measured of ours: workload, threads, variant, "time" or "memory"."""
     rows = report["rows"]
     kinds = (("time", _times(rows)), ("memory", _peaks(rows)))
     return {(*key, kind) for kind, found in kinds for key in found}
 
 
 Sides = dict[tuple[str, str], Sequence[float]]
-Key = tuple[str, int]
+Key = tuple[str, int, str]
 
 
 def _times(rows: Iterable[Row]) -> dict[Key, Sides]:
-    """Return the seconds of each side, by workload and threads, where ours are among them."""
-    found: dict[Key, Sides] = {}
+    """Return the seconds of each side, by workload, threads, and variant of ours."""
+    found: dict[tuple[str, int], Sides] = {}
     for row in rows:
         if row["kind"] == "time" and row["seconds"]:
             sides = found.setdefault((row["workload"], row["threads"]), {})
             sides[row["framework"], row["variant"]] = row["seconds"]
-    return {key: sides for key, sides in found.items() if (OURS, "") in sides}
+    return {
+        (*key, variant or EAGER): sides | {(OURS, ""): seconds}
+        for key, sides in found.items()
+        for (framework, variant), seconds in sides.items()
+        if framework == OURS
+    }
 
 
-def _busy(rows: Iterable[Row]) -> set[Key]:
+def _busy(rows: Iterable[Row]) -> set[tuple[str, int]]:
     return {(row["workload"], row["threads"]) for row in rows if row.get("busy")}
 
 
 def _peaks(rows: Iterable[Row]) -> dict[Key, float]:
     return {
-        (row["workload"], row["threads"]): row["bytes"]
+        (row["workload"], row["threads"], row["variant"] or EAGER): row["bytes"]
         for row in rows
         if row["kind"] == "memory" and row["framework"] == OURS and row["bytes"]
     }

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
+
+from tinygrad_cnn.engine import fast
 
 __all__ = ["Machine", "cores", "describe"]
 
@@ -31,6 +34,8 @@ class Machine:
         Its default number of threads.
     load : float or None
         One-minute load average, where the system provides it.
+    numba : str
+        The version of Numba (extra `fast`); empty if it is not installed.
     """
 
     processor: str
@@ -42,6 +47,7 @@ class Machine:
     kernel: str
     blas_threads: int
     load: float | None
+    numba: str = ""
 
 
 def describe() -> Machine:
@@ -66,6 +72,7 @@ def describe() -> Machine:
         kernel=str(blas.get("architecture", "")),
         blas_threads=int(blas.get("num_threads", 1)),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        numba=metadata.version("numba") if fast.is_available() else "",
     )
 
 

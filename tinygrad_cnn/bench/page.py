@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from tinygrad_cnn.bench import tables
-from tinygrad_cnn.bench.report import BenchmarkReport, WorkloadTimings
-from tinygrad_cnn.bench.sides import OURS, TORCH
+from tinygrad_cnn.bench.report import BenchmarkReport
+from tinygrad_cnn.bench.sides import NUMPY, OURS
 from tinygrad_cnn.bench.tables import ReportTable, format_number
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.text import counted, markdown_table
@@ -61,24 +60,26 @@ def check_page(path: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def results_section(report: BenchmarkReport) -> str:
-    """Return the results in Markdown: ours and PyTorch's training steps and inference.
+    """Return the results in Markdown: training steps and inference of all frameworks.
 
-    These are the machine, the summary, the tables of times, of peak memory (all frameworks) and of
-    our ops, then the frameworks left out and the measurements that failed. The times of the small
-    ops, and those of other frameworks, are shown on the terminal and in the JSON only.
+    These are the machine, the summary, the tables of times, of peak memory and of our ops, then the
+    frameworks left out and the measurements that failed. The times of the small ops are shown on
+    the terminal and in the JSON only.
     """
     machine = report.machine
-    versions = [f"{it.name} {it.version}" for it in report.frameworks if it.name == TORCH]
-    software = ", ".join(
-        [f"Python {machine.python}", f"NumPy {machine.numpy}", machine.blas, *versions]
-    )
+    peers = [it for it in report.frameworks if it.name not in (OURS, NUMPY)]
+    software = [f"Python {machine.python}", f"NumPy {machine.numpy}", machine.blas]
+    software += [f"Numba {machine.numba}"] if machine.numba else []
+    software += [f"{it.name} {it.version}" for it in peers]
+    counts = sorted({comparison.threads for comparison in report.comparisons})
     load = "" if machine.load is None else f", load average {machine.load:g} before the run"
+    cores = counted(machine.cores, "core")
     parts = [
-        f"{report.date}, {machine.processor}, {counted(machine.cores, 'core')}{load}; {software}:",
+        f"{report.date}, {machine.processor}, {cores}{load}; {', '.join(software)}:",
         f"```sh\n{report.command}\n```",
         *(f"Peak rates, {tables.format_peak_rates(roofs)}." for roofs in report.roofs),
         _markdown(tables.format_summary(report)),
-        _markdown(_times(report.comparisons)),
+        *(_markdown(_times(report, threads)) for threads in counts),
         _markdown(tables.format_memory(report)),
     ]
     for profile in report.profiles:
@@ -91,30 +92,12 @@ def results_section(report: BenchmarkReport) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _times(comparisons: Sequence[WorkloadTimings]) -> ReportTable:
-    """Return a row for each workload and number of threads: both sides and their ratio."""
-    rows = []
-    for comparison in comparisons:
-        best = {timing.framework: timing for timing in comparison.fastest_variants()}
-        if OURS not in best or comparison.workload.network is None:
-            continue
-        busy = " (busy)" if comparison.busy else ""
-        row = [comparison.workload.title + busy, str(comparison.threads)]
-        for name in (OURS, TORCH):
-            timing = best.get(name)
-            times = [1e3 * seconds for seconds in timing.seconds] if timing else []
-            if timing and name == TORCH:
-                row.append(timing.variant)
-            elif name == TORCH:
-                row.append("")
-            span = f"{format_number(min(times))} – {format_number(max(times))}" if times else ""
-            row += [format_number(1e3 * timing.median) if timing else "", span]
-        ratio = comparison.ratio_to(best[TORCH]) if TORCH in best else 0.0
-        rows.append((*row, format_number(ratio)))
-    header = ("step", "threads", "ours, median ms", "lowest – highest", "PyTorch's layout",
-              "PyTorch, median ms", "lowest – highest", "ours ÷ PyTorch's")  # fmt: skip
-    return ReportTable(header, rows, left=1)
+def _times(report: BenchmarkReport, threads: int) -> ReportTable:
+    """Return the times of the networks at a number of threads."""
+    compared = [each for each in report.comparisons if each.threads == threads]
+    return tables.format_steps([each for each in compared if each.workload.network], threads)
 
 
 def _markdown(table: ReportTable) -> str:
-    return markdown_table(table.header, table.rows, "<" * table.left + ">") if table.rows else ""
+    rows = table.without_repeats()
+    return markdown_table(table.header, rows, "<" * table.left + ">") if rows else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from tinygrad_cnn.bench.machine import Machine
 from tinygrad_cnn.bench.profile import OpCall
-from tinygrad_cnn.bench.sides import OURS, TORCH, Framework
+from tinygrad_cnn.bench.sides import OURS, TORCH, Framework, Side
 from tinygrad_cnn.bench.timing import ratio
 from tinygrad_cnn.bench.worker.task import OPS_PER_REPEAT, REPEATS
 from tinygrad_cnn.bench.workloads import Workload
@@ -33,7 +33,7 @@ class Timing:
     @property
     def side(self) -> str:
         """The framework name, with its variant."""
-        return f"{self.framework} {self.variant}".rstrip()
+        return str(Side(self.framework, self.variant))
 
     @property
     def median(self) -> float:
@@ -54,23 +54,25 @@ class WorkloadTimings:
     busy: bool = False
 
     @property
-    def ours(self) -> Timing | None:
-        """Our own timing; None if missing."""
-        return next((timing for timing in self.timings if timing.framework == OURS), None)
+    def ours(self) -> dict[str, Timing]:
+        """Our own timings, by variant."""
+        ours = [timing for timing in self.timings if timing.framework == OURS and timing.seconds]
+        return {timing.variant: timing for timing in ours}
 
     def fastest_variants(self) -> list[Timing]:
-        """Return the timings, keeping only the fastest variant (by median) of each framework."""
+        """Return the timings: all variants of ours, the fastest (by median) of each peer."""
         best: dict[str, Timing] = {}
         for timing in self.timings:
             if timing.seconds:
-                rival = best.get(timing.framework)
+                name = timing.side if timing.framework == OURS else timing.framework
+                rival = best.get(name)
                 if rival is None or timing.median < rival.median:
-                    best[timing.framework] = timing
+                    best[name] = timing
         return list(best.values())
 
-    def ratio_to(self, other: Timing) -> float:
-        """Return our time divided by another's; NaN if ours is missing."""
-        return ratio(self.ours.seconds, other.seconds) if self.ours else math.nan
+    def ratios_to(self, other: Timing) -> dict[str, float]:
+        """Return our times divided by another's, by variant."""
+        return {way: ratio(ours.seconds, other.seconds) for way, ours in self.ours.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class BenchmarkSummary:
     Attributes
     ----------
     workload : Workload
+    variant : str
+        Of ours: one of `WAYS`.
     times : dict of int to float
         Ratio of the times by number of threads; the layout is the faster by median.
     memory : float or None
@@ -121,6 +125,7 @@ class BenchmarkSummary:
     """
 
     workload: Workload
+    variant: str
     times: dict[int, float]
     memory: float | None
 
@@ -158,23 +163,26 @@ class BenchmarkReport:
         return next((roofs for roofs in self.roofs if roofs.threads == threads), None)
 
     def summary(self) -> list[BenchmarkSummary]:
-        """Return the workloads that PyTorch and we have been timed on, in the order measured."""
-        found: dict[str, BenchmarkSummary] = {}
+        """Return our variants on each workload that PyTorch was timed on, as measured."""
+        found: dict[tuple[str, str], BenchmarkSummary] = {}
         for comparison in self.comparisons:
             theirs = [t for t in comparison.fastest_variants() if t.framework == TORCH]
-            if theirs and comparison.ours and comparison.ours.seconds:
-                name = comparison.workload.name
-                empty = BenchmarkSummary(comparison.workload, {}, self._memory_ratio(name))
-                ratio_to = comparison.ratio_to(theirs[0])
-                found.setdefault(name, empty).times[comparison.threads] = ratio_to
+            for way, ratio_to in comparison.ratios_to(theirs[0]).items() if theirs else ():
+                workload = comparison.workload
+                empty = BenchmarkSummary(workload, way, {}, self._memory_ratio(workload.name, way))
+                line = found.setdefault((workload.name, way), empty)
+                line.times[comparison.threads] = ratio_to
         return list(found.values())
 
-    def _memory_ratio(self, name: str) -> float | None:
-        peaks: dict[str, list[int]] = {OURS: [], TORCH: []}
-        for memory in self.memory:
-            if memory.workload.name == name and memory.bytes and memory.framework in peaks:
-                peaks[memory.framework].append(memory.bytes)
-        return min(peaks[OURS]) / min(peaks[TORCH]) if all(peaks.values()) else None
+    def _memory_ratio(self, name: str, way: str) -> float | None:
+        peaks = {
+            (memory.framework, memory.variant): memory.bytes
+            for memory in self.memory
+            if memory.workload.name == name and memory.bytes
+        }
+        theirs = [size for (framework, _), size in peaks.items() if framework == TORCH]
+        ours = peaks.get((OURS, way))
+        return ours / min(theirs) if ours and theirs else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data: the machine, and self-describing rows."""
@@ -217,7 +225,7 @@ def _rows(comparison: WorkloadTimings) -> Sequence[dict[str, Any]]:
             "median": timing.median,
             "lowest": min(timing.seconds),
             "highest": max(timing.seconds),
-            "ours_over_this": comparison.ratio_to(timing) if comparison.ours else None,
+            "ours_over_this": comparison.ratios_to(timing),
         }
         for timing in comparison.timings
         if timing.seconds

@@ -8,10 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["NUMPY", "OURS", "PEERS", "TORCH", "Framework", "Side", "parse_peers", "parse_pythons"]
+from tinygrad_cnn.engine import fast
 
-OURS, NUMPY, TORCH = "tinygrad_cnn", "numpy", "torch"
-PEERS = (TORCH, "mygrad", "autograd", "jax")
+__all__ = ["NUMPY", "OURS", "PEERS", "TORCH", "WAYS", "Framework", "Side", "default_ways",
+           "parse_peers", "parse_pythons", "parse_ways"]  # fmt: skip
+
+OURS, NUMPY, TORCH, TORCH_COMPILE = "tinygrad_cnn", "numpy", "torch", "torch.compile"
+PEERS = (TORCH, TORCH_COMPILE, "mygrad", "autograd", "jax")
+EAGER, COMPILED, FAST = "eager", "compiled", "fast"
+WAYS = (EAGER, "eager-fast", COMPILED, FAST)
+"""Variants of this package: eager or compiled, each with NumPy only or with the extra `fast`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,8 @@ class Framework:
     version, numpy : str
         Its own version, and the version of its NumPy.
     variants : tuple of str
-        Variants, such as memory layouts; ``("",)`` if there is only one.
+        Variants: the memory layouts of a peer, some of `WAYS` of this package; ``("",)`` if there
+        is only one.
     network, chain : bool
         Whether it supports networks, and the chain of small ops.
     kinds : tuple of str or None
@@ -58,6 +65,41 @@ class Side:
 
     def __str__(self) -> str:
         return f"{self.framework} {self.variant}".rstrip()
+
+
+def default_ways() -> tuple[str, ...]:
+    """Return the ways measured by default: eager with NumPy only, and the fastest available."""
+    return EAGER, FAST if fast.is_available() else COMPILED
+
+
+def parse_ways(text: str | None) -> tuple[str, ...]:
+    """Parse comma-separated names of `WAYS`; None means the default.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    ModuleNotFoundError
+        If a way needs the extra `fast`, which is not installed.
+
+    Examples
+    --------
+    >>> parse_ways("compiled, eager")
+    ('eager', 'compiled')
+    """
+    if text is None:
+        return default_ways()
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in WAYS:
+            raise ValueError(f"bench: --ours has {name!r}, expected some of {', '.join(WAYS)}")
+        if name.endswith(FAST) and not fast.is_available():
+            raise ModuleNotFoundError(
+                f"bench: --ours has {name!r}, which needs the module 'numba', which is not "
+                'installed: pip install "tinygrad_cnn[fast]"',
+                name="numba",
+            )
+    return tuple([way for way in WAYS if way in names])
 
 
 def parse_peers(text: str | None) -> tuple[str, ...]:
@@ -111,5 +153,9 @@ def parse_pythons(texts: Sequence[str]) -> Mapping[str, str]:
 
 
 def interpreter_of(framework: str, pythons: Mapping[str, str]) -> str:
-    """Return the interpreter for a framework; by default the running one."""
-    return pythons.get(framework, sys.executable)
+    """Return the interpreter for a framework; by default the running one.
+
+    That of torch.compile is by default that of torch.
+    """
+    package, *_ = framework.split(".")
+    return pythons.get(framework, pythons.get(package, sys.executable))

@@ -14,7 +14,7 @@ from tinygrad_cnn.bench.report import (
     Roofs,
     WorkloadTimings,
 )
-from tinygrad_cnn.bench.sides import NUMPY, OURS
+from tinygrad_cnn.bench.sides import NUMPY, OURS, WAYS, Side
 from tinygrad_cnn.support.text import counted, percent
 
 __all__ = [
@@ -61,6 +61,7 @@ def format_summary(report: BenchmarkReport) -> ReportTable:
     rows = [
         (
             line.workload.title,
+            line.variant,
             *(format_number(line.times.get(count, math.nan)) for count in counts),
             "" if line.memory is None else format_number(line.memory),
         )
@@ -68,21 +69,26 @@ def format_summary(report: BenchmarkReport) -> ReportTable:
         if line.workload.network is not None
     ]
     threads = [counted(count, "thread") for count in counts]
-    return ReportTable(("ours ÷ PyTorch's", *threads, "peak memory"), rows, left=1)
+    return ReportTable(("ours ÷ PyTorch's", "ours", *threads, "peak memory"), rows)
 
 
 def format_steps(comparisons: Iterable[WorkloadTimings], threads: int) -> ReportTable:
-    """Return the time of each side, in its fastest variant."""
+    """Return the time of each side, peers in their fastest variant, and of ours divided by it."""
+    compared = list(comparisons)
+    ways = [way for way in WAYS if any(way in comparison.ours for comparison in compared)]
     rows = []
-    for comparison in comparisons:
+    for comparison in compared:
         for timing in comparison.fastest_variants():
             times = [1e3 * seconds for seconds in timing.seconds]
-            against = "" if timing.framework == OURS else format_number(comparison.ratio_to(timing))
+            ratios = comparison.ratios_to(timing)
+            if timing.framework == OURS:
+                ratios.pop(timing.variant)
+            against = [format_number(ratios[way]) if way in ratios else "" for way in ways]
             span = f"{format_number(min(times))} – {format_number(max(times))}"
             median = format_number(1e3 * timing.median)
-            rows.append((_title(comparison), timing.side, median, span, against))
-    step = f"step, {counted(threads, 'thread')}"
-    return ReportTable((step, "side", "median ms", "lowest – highest", "ours ÷ theirs"), rows)
+            rows.append((_title(comparison), timing.side, median, span, *against))
+    header = (f"step, {counted(threads, 'thread')}", "side", "median ms", "lowest – highest")
+    return ReportTable((*header, *(f"{way} ÷ it" for way in ways)), rows)
 
 
 def format_overhead(comparisons: Iterable[WorkloadTimings]) -> ReportTable:
@@ -128,21 +134,24 @@ def format_ops(profile: Profile, roofs: Roofs | None) -> ReportTable:
 
 def format_memory(report: BenchmarkReport) -> ReportTable:
     """Return the peak memory growth of a process during a step."""
+    found = {peak.variant for peak in report.memory if peak.framework == OURS}
+    ways = [way for way in WAYS if way in found]
     rows = []
     for peak in report.memory:
-        ours = next(
-            (m.bytes for m in report.memory
-             if m.framework == OURS and m.workload is peak.workload), None
-        )  # fmt: skip
+        same = [each for each in report.memory if each.workload is peak.workload]
+        ours = {each.variant: each.bytes for each in same if each.framework == OURS}
         known = "not known" if peak.bytes is None else f"{peak.bytes / MEGA:.1f}"
-        against = ""
-        if ours and peak.bytes and peak.framework != OURS:
-            against = format_number(ours / peak.bytes)
-        side = f"{peak.framework} {peak.variant}".rstrip()
-        rows.append((peak.workload.title, side, known, against))
+        if peak.framework == OURS:
+            ours.pop(peak.variant)
+        against = [
+            format_number(own / peak.bytes) if (own := ours.get(way)) and peak.bytes else ""
+            for way in ways
+        ]
+        side = str(Side(peak.framework, peak.variant))
+        rows.append((peak.workload.title, side, known, *against))
     threads = counted(report.memory[0].threads, "thread") if report.memory else ""
-    step = f"peak of a step, {threads}"
-    return ReportTable((step, "side", "MB besides data and weights", "ours ÷ theirs"), rows)
+    header = (f"peak of a step, {threads}", "side", "MB besides data and weights")
+    return ReportTable((*header, *(f"{way} ÷ it" for way in ways)), rows)
 
 
 def format_number(value: float) -> str:

@@ -27,7 +27,7 @@ from tinygrad_cnn.bench.figure import draw_roofline
 from tinygrad_cnn.bench.machine import Machine, cores, describe
 from tinygrad_cnn.bench.page import check_page, write_results
 from tinygrad_cnn.bench.report import BenchmarkReport
-from tinygrad_cnn.bench.sides import NUMPY, OURS, parse_peers, parse_pythons
+from tinygrad_cnn.bench.sides import NUMPY, OURS, parse_peers, parse_pythons, parse_ways
 from tinygrad_cnn.bench.timing import Pace
 from tinygrad_cnn.bench.workloads import select
 from tinygrad_cnn.cli.display import ACCENT, FAINT, console
@@ -44,6 +44,7 @@ Earlier: TypeAlias = Mapping[str, Any]
 
 def bench(
     patterns: Sequence[str],
+    ours: str | None,
     against: str | None,
     pythons: Sequence[str],
     threads: str | None,
@@ -60,6 +61,8 @@ def bench(
     ----------
     patterns : sequence of str
         Names of workloads; ``*`` is a wildcard. All if empty.
+    ours : str or None
+        Comma-separated variants of this package; None means eager and the fastest available.
     against : str or None
         Comma-separated peers, or "none"; None means all installed ones.
     pythons : sequence of str
@@ -84,6 +87,7 @@ def bench(
     """
     plan = BenchmarkPlan(
         workloads=select(patterns, quick),
+        ours=parse_ways(ours),
         peers=parse_peers(against),
         pythons=parse_pythons(pythons),
         threads=_threads(threads, quick),
@@ -96,7 +100,8 @@ def bench(
     if page is not None:
         check_page(page)
     before = None if earlier is None else _read(earlier)
-    command = _command(patterns, against, threads, parts, figure, quick)
+    given = {"ours": ours, "against": against, "threads": threads, "parts": parts}
+    command = _command(patterns, given, figure, quick)
     report = BenchmarkReport(describe(), command)
     screen = Console(stderr=True) if as_json else console()
     status = 0
@@ -147,19 +152,14 @@ def _read(earlier: Path) -> Earlier:
 
 
 def _command(
-    patterns: Sequence[str],
-    against: str | None,
-    threads: str | None,
-    parts: str | None,
-    figure: Path | None,
-    quick: bool,
+    patterns: Sequence[str], given: Mapping[str, str | None], figure: Path | None, quick: bool
 ) -> str:
     """Return the command that measures the same elsewhere: without paths of this machine.
 
     So it has no --python: elsewhere, the peers may be installed in other interpreters.
     """
     words = ["tinygrad-cnn", "bench", *patterns]
-    for option, value in (("against", against), ("threads", threads), ("parts", parts)):
+    for option, value in given.items():
         words += [] if value is None else [f"--{option}", value]
     words += [] if figure is None else ["--figure", figure.name]
     return shlex.join([*words, *(["--quick"] if quick else [])])
@@ -265,12 +265,13 @@ def _show_changes(
         if only := {name for name, *_ in found} - {name for name, *_ in other}:
             out.print(Text(f"only {place}: {', '.join(sorted(only))}", FAINT))
     missing = sorted((then - since) & plan.figures)
-    for name, threads, kind in missing:
-        out.print(f"missing now: {kind} of {name}, {counted(threads, 'thread')}")
+    for name, threads, way, kind in missing:
+        out.print(f"missing now: {kind} of {name}, {way}, {counted(threads, 'thread')}")
     changes = compare(earlier, now)
     rows = [
         (
             change.workload,
+            change.variant,
             counted(change.threads, "thread"),
             change.what,
             tables.format_number(change.before),
@@ -281,8 +282,8 @@ def _show_changes(
         for change in sorted(changes, key=lambda change: -change.factor)
         if change.significant
     ]
-    header = ("compared with " + path.name, "", "", "before", "now", "change", "")
-    _print_table(out, tables.ReportTable(header, rows, left=3))
+    header = ("compared with " + path.name, "", "", "", "before", "now", "change", "")
+    _print_table(out, tables.ReportTable(header, rows, left=4))
     slower = sum(change.slower for change in changes)
     judged = sum(not change.busy for change in changes)
     out.print(
@@ -303,5 +304,9 @@ def _print_table(out: Console, table: tables.ReportTable, gap: bool = True) -> N
         out.print()
     lines = aligned([table.header, *table.without_repeats()], "<" * table.left + ">")
     for k, line in enumerate(lines):
-        style = FAINT if k == 0 else ACCENT if OURS in table.rows[k - 1] else ""
+        style = FAINT if k == 0 else ACCENT if _is_ours(table.rows[k - 1]) else ""
         out.print(Text(line.rstrip(), style))
+
+
+def _is_ours(row: tuple[str, ...]) -> bool:
+    return any(cell.startswith(OURS) for cell in row)

@@ -65,6 +65,8 @@ class Course(NamedTuple):
     test_images, test_labels : ndarray
     updates_per_epoch : int
         The accuracy is measured after each epoch.
+    shift : int
+        Move each training image by up to so many pixels in both directions, at random.
     """
 
     task: Task
@@ -73,6 +75,7 @@ class Course(NamedTuple):
     test_images: NDArray[np.float32]
     test_labels: NDArray[np.int64]
     updates_per_epoch: int
+    shift: int = 0
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the course to a file that needs only NumPy to read."""
@@ -87,6 +90,7 @@ class Course(NamedTuple):
             test_images=self.test_images,
             test_labels=self.test_labels,
             updates_per_epoch=self.updates_per_epoch,
+            shift=self.shift,
             **weights,  # type: ignore[arg-type]  # savez's own argument is no array
         )
 
@@ -105,16 +109,20 @@ class Course(NamedTuple):
                 file["test_images"],
                 file["test_labels"],
                 int(file["updates_per_epoch"]),
+                int(file["shift"]),
             )
 
     def epochs(self, learner: Learner) -> Iterator[CourseEpoch]:
         """Train epoch by epoch, once the caller asks for the next."""
         self._warm_up(learner)
+        rng = np.random.default_rng(0)  # the same shifts for all sides
         for start in range(0, len(self.batches), self.updates_per_epoch):
             part = slice(start, start + self.updates_per_epoch)
             losses, seconds = [], 0.0
             for batch, rate in zip(self.batches[part], self.rates[part].tolist(), strict=True):
                 images, labels = self.task.images[batch], self.task.targets[batch]
+                if self.shift:
+                    images = _shifted(images, self.shift, rng)
                 started = perf_counter()
                 losses.append(float(learner.step(images, labels, rate)))
                 seconds += perf_counter() - started
@@ -133,3 +141,17 @@ class Course(NamedTuple):
             guesses = learner.infer(self.test_images[part]).argmax(axis=1)
             right += int((guesses == self.test_labels[part]).sum())
         return right / len(self.test_labels)
+
+
+def _shifted(
+    images: NDArray[np.float32], most: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Move each image by up to `most` pixels; the border gets the smallest value, the background's.
+
+    All windows of the padded images are a view of shape (N, C, 2·most + 1, 2·most + 1, H, W).
+    """
+    sides = [(0, 0), (0, 0), (most, most), (most, most)]
+    padded = np.pad(images, sides, constant_values=images.min())
+    windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[2:], axis=(2, 3))
+    rows, columns = rng.integers(2 * most + 1, size=(2, len(images)))
+    return np.ascontiguousarray(windows[np.arange(len(images)), :, rows, columns])

@@ -52,7 +52,8 @@ class RequestHandler:
 
     def __init__(self, framework: str) -> None:
         self.framework = framework
-        self.module = importlib.import_module(f".with_{framework}", __package__)
+        self.package, *_ = framework.split(".")
+        self.module = importlib.import_module(f".with_{framework.replace('.', '_')}", __package__)
         settle_allocator()
         self.task: tasks.Task
         self.calls: tasks.Calls
@@ -64,12 +65,14 @@ class RequestHandler:
 
     def do_hello(self) -> Answer:
         """Report whether the framework is installed, and its versions."""
-        if importlib.util.find_spec(self.framework) is None:
+        if importlib.util.find_spec(self.package) is None:
             return {"installed": False}
+        if hasattr(self.module, "missing") and (missing := self.module.missing()):
+            return {"installed": False, "missing": missing}
         try:
-            version = metadata.version(self.framework)
+            version = metadata.version(self.package)
         except metadata.PackageNotFoundError:  # running from source
-            version = getattr(importlib.import_module(self.framework), "__version__", "")
+            version = getattr(importlib.import_module(self.package), "__version__", "")
         return {
             "installed": True,
             "version": version,
@@ -81,16 +84,19 @@ class RequestHandler:
             "network": hasattr(self.module, "build"),
         }
 
-    def limit_threads(self, threads: int) -> None:
-        """Limit the framework's threads, where it has a setting of its own."""
+    def set_options(self, threads: int, variant: str) -> None:
+        """Limit the framework's threads and choose a variant, where it has settings for them."""
         self.limit.close()
         if hasattr(self.module, "limit_threads"):
             self.limit.enter_context(self.module.limit_threads(threads))
+        if hasattr(self.module, "options"):
+            self.limit.enter_context(self.module.options(variant))
 
-    def do_build(self, mode: str, threads: int = 1, **what: Any) -> Answer:
+    def do_build(self, mode: str, threads: int = 1, variant: str = "", **what: Any) -> Answer:
         """Build the network and report its number of parameters."""
-        self.limit_threads(threads)
-        self.task = tasks.make_task(**what, training=mode != "inference")
+        self.set_options(threads, variant)
+        training = mode != "inference"
+        self.task = tasks.make_task(**what, variant=variant, training=training)
 
         def build() -> None:
             self.calls = self.module.build(self.task)
@@ -98,7 +104,8 @@ class RequestHandler:
             self.timed = lambda: seconds_of(run)
 
         build()
-        self.renew, self.steps = build if mode == "step" else (lambda: None), 0
+        renew = self.calls.renew or build
+        self.renew, self.steps = renew if training else (lambda: None), 0
         return {"parameters": int(self.calls.parameters)}
 
     def do_chain(self, mode: str) -> Answer:
@@ -138,11 +145,11 @@ class RequestHandler:
         logits = np.asarray(self.calls.infer()).ravel()
         return {"logits": [float(each) for each in logits[:: max(len(logits) // count, 1)]]}
 
-    def do_start(self, path: str, threads: int) -> Answer:
+    def do_start(self, path: str, threads: int, variant: str = "") -> Answer:
         """Prepare to follow the course in a file."""
-        self.limit_threads(threads)
+        self.set_options(threads, variant)
         course = Course.read(path)
-        self.epochs = course.epochs(self.module.learner(course.task))
+        self.epochs = course.epochs(self.module.learner(course.task._replace(variant=variant)))
         return {}
 
     def do_epoch(self) -> Answer:

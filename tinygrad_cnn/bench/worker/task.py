@@ -58,11 +58,14 @@ class Calls(NamedTuple):
         Forward without recording; returns the logits.
     parameters : int
         Number of parameters.
+    renew : callable or None
+        Sets weights and velocities to their first values, where that is faster than another build.
     """
 
     step: Callable[[], Any]
     infer: Callable[[], Any]
     parameters: int
+    renew: Callable[[], None] | None = None
 
 
 class Chain(NamedTuple):

@@ -1,4 +1,7 @@
-"""tinygrad_cnn through its public API: modules, `cross_entropy`, `backward`, `optim.SGD`."""
+"""tinygrad_cnn through its public API: modules, `cross_entropy`, `backward`, `optim.SGD`.
+
+Its variants are eager or compiled (`tg.compile`), with NumPy only or with the extra `fast`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from .task import (
     chain_values,
 )
 
-VARIANTS = ("",)
+VARIANTS = ("eager", "eager-fast", "compiled", "fast")
 KINDS = None  # every layer of `networks`
 
 
@@ -31,27 +34,46 @@ def limit_threads(threads: int) -> AbstractContextManager[Any]:
     return tg.num_threads(threads)
 
 
+def options(variant: str) -> AbstractContextManager[Any]:
+    """Return a context in which a variant computes: with compiled kernels or with NumPy only."""
+    import tinygrad_cnn as tg
+
+    return tg.engine.options(fast=variant.endswith("fast"))
+
+
 def build(task: Task) -> Calls:
     """Return the calls of a task."""
     import tinygrad_cnn as tg
 
     model = _model(task)
     optimizer = _optimizer(model)
-    images = tg.Tensor(task.images)
+    given = tg.Tensor(task.images)
     loss_of = _loss(task.loss)
 
-    def step() -> Any:
-        loss = loss_of(model(images), task.targets)
+    def train(images: Any, targets: Any) -> Any:
+        loss = loss_of(model(images), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss
 
-    def infer() -> Any:
+    def predict(images: Any) -> Any:
         with tg.no_grad():
             return model(images)
 
-    return Calls(step, infer, sum(p.size for p in model.parameters()))
+    train, predict = _compiled(task, train), _compiled(task, predict)
+    return Calls(
+        lambda: train(given, task.targets).item(),
+        lambda: predict(given),
+        sum(p.size for p in model.parameters()),
+    )
+
+
+def _compiled(task: Task, function: Any) -> Any:
+    """Return a function as the variant of a task calls it: compiled or as it is."""
+    import tinygrad_cnn as tg
+
+    return tg.compile(function) if task.variant in ("compiled", "fast") else function
 
 
 def learner(task: Task) -> Learner:
@@ -61,19 +83,24 @@ def learner(task: Task) -> Learner:
     model = _model(task)
     optimizer = tg.optim.SGD(model.parameters(), lr=1.0)
 
-    def step(images: Any, labels: Any, rate: float) -> float:
+    def train(images: Any, labels: Any) -> Any:
         loss = tg.cross_entropy(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
-        optimizer.lr = rate
         optimizer.step()
-        return float(loss.item())
+        return loss
 
-    def infer(images: Any) -> Any:
+    def predict(images: Any) -> Any:
         with tg.no_grad():
-            return model(images).numpy()
+            return model(images)
 
-    return Learner(step, infer)
+    train, predict = _compiled(task, train), _compiled(task, predict)
+
+    def step(images: Any, labels: Any, rate: float) -> float:
+        optimizer.lr = rate
+        return float(train(images, labels).item())
+
+    return Learner(step, lambda images: predict(images).numpy())
 
 
 def _loss(name: str) -> Any:

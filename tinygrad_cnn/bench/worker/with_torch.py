@@ -32,8 +32,12 @@ def limit_threads(threads: int) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def build(task: Task) -> Calls:
-    """Return the calls of a task."""
+def build(task: Task, compiled: bool = False) -> Calls:
+    """Return the calls of a task.
+
+    With `compiled`, network and loss are one compiled function, and so is the network in inference.
+    Compiling the optimizer's step too changed the time of a step of LeNet-5 by 4 %.
+    """
     import torch
 
     model = _model(task)
@@ -44,8 +48,17 @@ def build(task: Task) -> Calls:
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     loss_of = _loss(task.loss)
 
+    def forward() -> Any:
+        return loss_of(model(images), targets)
+
+    def predict() -> Any:
+        return model(images)
+
+    if compiled:
+        forward, predict = torch.compile(forward), torch.compile(predict)
+
     def step() -> Any:
-        loss = loss_of(model(images), targets)
+        loss = forward()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -53,9 +66,17 @@ def build(task: Task) -> Calls:
 
     def infer() -> Any:
         with torch.inference_mode():
-            return model(images)
+            return predict()
 
-    return Calls(step, infer, sum(p.numel() for p in model.parameters()))
+    def renew() -> None:
+        _set_weights(model, task)
+        optimizer.state.clear()
+
+    if compiled and task.training:
+        forward().backward()
+    elif compiled:
+        infer()
+    return Calls(step, infer, sum(p.numel() for p in model.parameters()), renew)
 
 
 def learner(task: Task) -> Learner:
@@ -96,13 +117,18 @@ def _loss(name: str) -> Any:
 
 def _model(task: Task) -> Any:
     """Return the network of a task."""
+    model = _sequence(task.layers).train(task.training)
+    _set_weights(model, task)
+    return model
+
+
+def _set_weights(model: Any, task: Task) -> None:
+    """Set the parameters to the initial weights of a task."""
     import torch
 
-    model = _sequence(task.layers).train(task.training)
     with torch.no_grad():
         for parameter, weight in zip(model.parameters(), task.weights, strict=True):
             parameter.copy_(torch.from_numpy(weight))
-    return model
 
 
 def _sequence(layers: Sequence[LayerData]) -> Any:
