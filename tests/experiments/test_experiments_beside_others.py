@@ -212,6 +212,35 @@ def test_a_course_is_plain_training(few: str) -> None:
     assert all(epoch.seconds > 0 for epoch in found)
 
 
+def test_a_course_moves_images_alike_for_all(few: str) -> None:
+    whole = course(frameworks.SMOOTH, few)._replace(shift=2)
+    seen: list[list[Any]] = []
+    for _ in range(2):
+        batches: list[Any] = []
+
+        def step(images: Any, labels: Any, rate: float, to: list[Any] = batches) -> float:
+            to.append(images)
+            return 0.0
+
+        next(whole.epochs(Learner(step, lambda images: np.zeros((len(images), 10)))))
+        seen.append(batches[WARM_UP:])
+    for one, other in zip(*seen, strict=True):
+        np.testing.assert_array_equal(one, other)
+    first = whole.task.images[whole.batches[0]]
+    border = [(0, 0), (0, 0), (2, 2), (2, 2)]
+    padded = np.pad(first, border, constant_values=first.min())
+    places = set()
+    for k, moved in enumerate(seen[0][0]):
+        found = {
+            (i, j)
+            for i, j in np.ndindex(5, 5)
+            if np.array_equal(padded[k, :, i : i + 28, j : j + 28], moved)
+        }
+        assert found
+        places |= found
+    assert len(places) > 5
+
+
 def test_a_course_is_followed_epoch_by_epoch(few: str) -> None:
     whole = course(frameworks.SMOOTH, few, epochs=2)
     steps: list[float] = []

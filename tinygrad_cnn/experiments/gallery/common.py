@@ -18,7 +18,7 @@ from tinygrad_cnn.experiments.experiment import Record
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.train import Callback, History, Progress, evaluate, fit
-from tinygrad_cnn.train.evaluation import Loss
+from tinygrad_cnn.train.training_step import Loss
 
 __all__ = ["logit_gradients", "normalize", "prepared", "train", "updates"]
 

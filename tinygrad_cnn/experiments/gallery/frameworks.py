@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_cnn.bench.networks import LENET5
 from tinygrad_cnn.bench.process import Worker, WorkerError
+from tinygrad_cnn.bench.sides import EAGER
 from tinygrad_cnn.bench.timing import OtherLoad
 from tinygrad_cnn.bench.worker.course import Course
 from tinygrad_cnn.bench.worker.task import Task
@@ -54,20 +55,24 @@ def run(
     epochs: int = EPOCHS,
     lr: float = LEARNING_RATE,
     decay: bool = False,
+    shift: int = 0,
+    ours: str = EAGER,
 ) -> None:
     """Train LeNet-5 in both frameworks, which take turns epoch by epoch.
 
     Every measure ends with "of tinygrad_cnn" or "of torch". "first loss" is the loss of each of the
     first updates, whose number is its step; for "loss", "test accuracy", "seconds" and "other load"
-    the step is the epoch. `decay` lowers the learning rate to 0.
+    the step is the epoch. `decay` lowers the learning rate to 0, `shift` moves the training images
+    by up to so many pixels, and `ours` is the variant of this package: see `bench.sides.WAYS`.
     """
     with ExitStack() as stack:
         workers = {side: stack.enter_context(_worker(side)) for side in SIDES}
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder, "course.npz"))
-            _course(record, seed, network, epochs, lr, decay).write(path)
-            for worker in workers.values():
-                worker.ask("start", path=path, threads=1)
+            course = _course(record, seed, network, epochs, lr, decay)
+            course._replace(shift=shift).write(path)
+            for side, worker in workers.items():
+                worker.ask("start", path=path, threads=1, variant=ours if side == OURS else "")
         load = OtherLoad()
         for epoch in range(1, epochs + 1):
             load.lap()

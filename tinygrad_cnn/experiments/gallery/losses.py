@@ -29,7 +29,7 @@ from tinygrad_cnn.nn.init import Initializer, standard_normal, xavier_uniform
 from tinygrad_cnn.optim import SGD
 from tinygrad_cnn.support.text import markdown_table
 from tinygrad_cnn.train import Callback, History, fit
-from tinygrad_cnn.train.evaluation import Loss
+from tinygrad_cnn.train.training_step import Loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

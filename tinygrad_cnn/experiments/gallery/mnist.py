@@ -1,4 +1,4 @@
-"""Time to 98.5 % test accuracy on MNIST, here and with PyTorch."""
+"""Time to 99 % test accuracy on MNIST, here and with PyTorch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_cnn.bench.sides import default_ways
 from tinygrad_cnn.experiments.experiment import Experiment, Record
 from tinygrad_cnn.experiments.figures import name_lines
 from tinygrad_cnn.experiments.finding import Finding, Verdict
@@ -21,13 +22,24 @@ if TYPE_CHECKING:
 __all__ = ["experiment"]
 
 EPOCHS, LEARNING_RATE = 12, 0.1
-WANTED = 0.985  # without augmentation this network hardly reaches 99 %
+SHIFT = 1  # pixels; without moved images this network hardly reaches 99 %
+WANTED = 0.99
 BOTH = "both"
 
 
 def run(record: Record, *, seed: int, epochs: int = EPOCHS) -> None:
-    """Train LeNet-5 in both frameworks, from the same weights in the same order."""
-    frameworks.run(record, seed=seed, network=KINKED, epochs=epochs, lr=LEARNING_RATE, decay=True)
+    """Train LeNet-5 in both frameworks, from the same weights in the same order; ours compiled."""
+    _, fastest = default_ways()
+    frameworks.run(
+        record,
+        seed=seed,
+        network=KINKED,
+        epochs=epochs,
+        lr=LEARNING_RATE,
+        decay=True,
+        shift=SHIFT,
+        ours=fastest,
+    )
 
 
 def figure(results: Results, figure: Figure) -> None:
@@ -57,10 +69,12 @@ def finding(results: Results) -> Finding:
     epoch, whole = ratios(results, OURS, THEIRS, BOTH), _times_as_long(results)
     text = (
         f"LeNet-5 with ReLU and max pooling, gradient descent in batches of {frameworks.BATCH}, "
-        f"with a learning rate that falls from {LEARNING_RATE:g} to 0 in {EPOCHS} epochs; the same "
-        "weights and order for both, which take turns epoch by epoch on one thread, PyTorch in its "
-        f"channels-last layout. Seconds to {percent} are epochs times the median seconds of an "
-        f"epoch.\n\n{markdown_table(header, rows)}\n\nOur seconds divided by "
+        f"with a learning rate that falls from {LEARNING_RATE:g} to 0 in {EPOCHS} epochs; images "
+        f"move by up to {SHIFT} pixel, at random. Weights, order and images are the same for both, "
+        "which take turns epoch by epoch on one thread: this package compiled, with the extra "
+        "`fast` if it is installed, PyTorch eager, in its channels-last layout. Seconds to "
+        f"{percent} are epochs times the median seconds of an epoch.\n\n"
+        f"{markdown_table(header, rows)}\n\nOur seconds divided by "
         f"PyTorch's: {Spread.of(epoch):.2f} for an epoch, {Spread.of(whole):.2f} to {percent}."
     )
     return Finding(
@@ -97,7 +111,7 @@ def _times_as_long(results: Results) -> Numbers:
 
 experiment = Experiment(
     name="mnist",
-    question="How long does training to 98.5 % on MNIST take, here and with PyTorch?",
+    question="How long does training to 99 % on MNIST take, here and with PyTorch?",
     variants={BOTH: {}},
     run=run,
     figure=figure,

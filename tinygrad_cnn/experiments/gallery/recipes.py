@@ -16,8 +16,8 @@ from tinygrad_cnn.experiments.gallery.common import EVALUATION_BATCH, normalize
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.optim import Adam, LRScheduler, OneCycleLR, Optimizer
 from tinygrad_cnn.train import Callback, Epoch, History, evaluate, fit
-from tinygrad_cnn.train.evaluation import Loss
 from tinygrad_cnn.train.own_state import load_own_state, own_state
+from tinygrad_cnn.train.training_step import Loss
 
 __all__ = ["Recipe", "run"]
 
