@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinygrad_cnn.compiler import module_method as module_method  # it sets `Module.compile`
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.step import CompiledStep, compile
 from tinygrad_cnn.support.modules import public

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import reprlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -67,6 +67,8 @@ class Module(Registering, Stateful, Hooked):
     """
 
     training: bool = True
+    compile: ClassVar[Callable[..., Any]]  # set by `tinygrad_cnn.compiler`, which nn cannot import
+    _compiled: Callable[..., Any] | None = None  # set by `compile`
     _unsized: str = ""  # the size that the first call determines; see `SizedLayer`
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor | Any:  # Any: overrides may differ
@@ -87,7 +89,11 @@ class Module(Registering, Stateful, Hooked):
             recording.set(state)
             for observer in observers:
                 observer.entered(self)
-            plain = self._hooks is None and not self._unsized  # type: ignore[attr-defined]
+            plain = (
+                self._hooks is None  # type: ignore[attr-defined]
+                and not self._unsized  # type: ignore[attr-defined]
+                and self._compiled is None  # type: ignore[attr-defined]
+            )
             y: R = self.forward(*args, **kwargs) if plain else _special_call(self, args, kwargs)
         except Exception as error:
             _note_module(error)
@@ -439,13 +445,17 @@ def _name_in(caller: Module, module: Module) -> str:
 
 
 def _special_call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a module that has hooks, or a `SizedLayer` for the first time."""
+    """Call a module that has hooks or is compiled, or a `SizedLayer` for the first time."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         inputs = [*args, *kwargs.values()]
         undo = module._infer(inputs[0]) if module._unsized and inputs else None
+        compute = module.forward
+        if module._compiled is not None:
+            state = recording.get()
+            compute = module.forward if state.on or state.observers else module._compiled
         try:
-            return module.forward(*args, **kwargs)
+            return compute(*args, **kwargs)
         except BaseException:
             if undo is not None:
                 undo()

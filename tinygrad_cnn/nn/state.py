@@ -142,8 +142,12 @@ class Stateful:
                     )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for copy and pickle: no hooks, and results as values without graph."""
-        attributes = {name: value for name, value in vars(self).items() if name != "_hooks"}
+        """Return the state for copy and pickle: results are values without graph.
+
+        Hooks are left out, and what `compile` has captured.
+        """
+        left_out = ("_hooks", "_compiled")
+        attributes = {name: value for name, value in vars(self).items() if name not in left_out}
         return cast(dict[str, Any], _mapped(attributes, _without_graph))
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -107,6 +107,20 @@ class Writer:
             del self._places[value]
             self.imported.pop(value, None)
 
+    def blocks(self) -> dict[StepValue | int, MemoryBlock]:
+        """Return the blocks of the arena by their values, and temporary ones by their places."""
+        found: dict[StepValue | int, MemoryBlock] = {}
+        blocks = [s.block if isinstance(s, Imported) else s for s in self.sources]
+        for value, place in self._places.items():
+            block = blocks[place]
+            if isinstance(block, MemoryBlock):
+                found[value] = block
+        named = set(found.values())
+        for place, block in enumerate(blocks):
+            if isinstance(block, MemoryBlock) and block not in named:
+                found[place] = block
+        return found
+
     # --- for lowerings ---------------------------------------------------------------------------
 
     def at(self, value: StepValue) -> int:

@@ -63,6 +63,10 @@ class TapeMemory:
                 self.at[place] = source.ctypes.data
         _all_memory.add(self)
 
+    def blocks(self) -> dict[StepValue | int, MemoryBlock]:
+        """Return the blocks of the arena: see `Writer.blocks`."""
+        return self._writer.blocks()
+
     def view(self, value: StepValue) -> Array:
         """Return the array of a value, in its shape."""
         source = self._writer.sources[self._writer.at(value)]
