@@ -8,11 +8,13 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.drawing.drawing import Drawing
 from tinygrad_cnn.drawing.gallery import GALLERY
+from tinygrad_cnn.drawing.step_drawing import StepDrawing
 from tinygrad_cnn.drawing.text import duration
 
 
@@ -110,9 +112,30 @@ PICTURES: dict[str, Callable[[], Drawing]] = {
 """Functions that draw the pictures, by file name."""
 
 
+def compiled_step() -> StepDrawing:
+    """Draw a captured training step of LeNet-5, and the memory that its values share."""
+    model = _lenet("relu")
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+
+    @tg.compile
+    def step(images: tg.Tensor, labels: NDArray[np.int64]) -> tg.Tensor:
+        loss: tg.Tensor = tg.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step(tg.Tensor(np.zeros((64, 1, 28, 28), "f4")), np.zeros(64, np.int64))
+    return tg.draw(step, title="A training step of LeNet-5, 64 images")
+
+
+STEPS: dict[str, Callable[[], StepDrawing]] = {"compiled-step": compiled_step}
+"""Functions that draw captured steps, by file name."""
+
+
 def main(folder: Path) -> None:
     """Write all pictures to a folder as SVG, and print how long the layout of each takes."""
-    for name, picture in (PICTURES | GALLERY).items():
+    for name, picture in (PICTURES | GALLERY | STEPS).items():
         drawing, started = picture(), perf_counter()
         print(drawing.render(folder / f"{name}.svg"), duration(perf_counter() - started))
 
