@@ -122,11 +122,12 @@ def test_the_choices_reach_the_settings(call: Call, few_file: str) -> None:
         "log-every": 3,
     }
     options = [text for name, value in choices.items() for text in (f"--{name}", value)]
-    options.append("--no-sync-batch-norm")
+    options += ["--no-sync-batch-norm", "--compile"]
     ok(call("train", "--data", few_file, "--model", "mlp", "--out", "run", *options))
     settings = json.loads(Path("run/settings.json").read_text())
     expected = {name.replace("-", "_"): value for name, value in choices.items()}
     none = {"optimizer_options": {}, "schedule_options": {}, "sync_batch_norm": False}
+    none["compile"] = True
     assert settings["training"] == {
         **expected, **none, "batch_size": 0, "metrics": ["recall"], "log": ["tensorboard"]
     }  # fmt: skip

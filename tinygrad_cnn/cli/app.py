@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tinygrad_cnn.bench.benchmark import PARTS
-from tinygrad_cnn.bench.sides import PEERS
+from tinygrad_cnn.bench.sides import PEERS, WAYS
 from tinygrad_cnn.cli.config import show_config, use_config
 from tinygrad_cnn.cli.errors import Commands, prepare_streams
 from tinygrad_cnn.cli.exporting import export
@@ -226,6 +226,15 @@ def train(
             show_default="one per core; with --distributed, one",
         ),
     ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Capture the training step once, and replay it: faster, and with NumPy only the "
+            "same results to the last bit. Not with --distributed.",
+            show_default="--no-compile",
+        ),
+    ] = None,
     distributed: Annotated[
         bool,
         typer.Option(
@@ -331,6 +340,7 @@ def train(
         "log": log,
         "log_every": log_every,
         "sync_batch_norm": sync_batch_norm,
+        "compile": compile,
     }
     reading = {"size": size, "grayscale": grayscale}
     ranks = join_ranks(distributed, rank_timeout)
@@ -553,6 +563,14 @@ def bench(
             show_default="all workloads",
         ),
     ] = None,
+    ours: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAYS",
+            help=f"Ways to run this package, separated by commas: {', '.join(WAYS)}.",
+            show_default="eager and the fastest available",
+        ),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -611,7 +629,17 @@ def bench(
     from tinygrad_cnn.cli.benchmarking import bench as run
 
     return run(
-        workloads or [], against, python or [], threads, parts, figure, page, compare, json, quick
+        workloads or [],
+        ours,
+        against,
+        python or [],
+        threads,
+        parts,
+        figure,
+        page,
+        compare,
+        json,
+        quick,
     )
 
 

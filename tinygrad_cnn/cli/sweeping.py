@@ -32,7 +32,7 @@ from tinygrad_cnn.train.model_choice import chosen_model
 __all__ = ["run_sweep"]
 
 OWN = ("resume", "out", "quiet", "print_config", "distributed", "rank_timeout")  # not for a sweep
-FIXED = {"seed", "sync_batch_norm", *OWN, *NO_KEYS}  # the same for all runs
+FIXED = {"seed", "sync_batch_norm", "compile", *OWN, *NO_KEYS}  # the same for all runs
 GIVEN = ("COMMANDLINE", "DEFAULT_MAP")  # in a settings file
 MOST_RUNS = 1000
 MANY = 20  # combinations, to check which may take seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.error_notes import noted
 from tinygrad_cnn.train.history import COLUMNS
 from tinygrad_cnn.train.metrics import Metric, MetricFunction, as_number, checked_metrics, matched
+from tinygrad_cnn.train.training_step import ForwardPass, Loss, forward_pass
 
-__all__ = ["Batches", "Evaluation", "Loss", "Meter", "evaluate", "in_mode"]
+__all__ = ["Batches", "Evaluation", "Meter", "check_batch", "evaluate", "evaluated", "in_mode"]
 
 Batches: TypeAlias = Iterable[tuple[NDArray[Any], NDArray[Any]]]
-Loss: TypeAlias = Callable[[Tensor, NDArray[Any]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -215,6 +215,7 @@ def evaluate(
     loader: Batches,
     loss: Loss = ops.cross_entropy,
     metrics: Mapping[str, Metric | MetricFunction] | None = None,
+    compile: bool = False,
 ) -> Evaluation:
     """Evaluate a model without changing it.
 
@@ -233,6 +234,9 @@ def evaluate(
     metrics : mapping of str to Metric or function, optional
         Further metrics: `TopKAccuracy`, `Precision`, `Recall`, `F1Score`, `JaccardIndex`,
         `Accuracy`, or a function ``(outputs, labels) -> float`` of arrays, the mean over a batch.
+    compile : bool
+        Capture the first batch of each shape with `tinygrad_cnn.compile`, and replay it for the
+        others.
 
     Returns
     -------
@@ -243,7 +247,8 @@ def evaluate(
     ------
     ValueError
         If there is no example, or `loss` returns more than one number; `DataError` if the loss is
-        not finite because images or labels have NaN or infinity.
+        not finite because images or labels have NaN or infinity. With `compile`, if the model is a
+        DataParallel on several ranks.
 
     Examples
     --------
@@ -254,10 +259,20 @@ def evaluate(
     >>> result.confusion.sum().item(), 0 <= result.accuracy <= 1
     (100, True)
     """
-    meter = Meter(checked_metrics("evaluate", metrics, COLUMNS))
-    ranks = guard_of(model)
-    if ranks.size > 1:
+    if guard_of(model).size > 1:
         loss = allow_empty(loss)
+    forward = forward_pass("evaluate", model, loss, compile)
+    return evaluated(model, loader, forward, metrics)
+
+
+def evaluated(
+    model: Module,
+    loader: Batches,
+    forward: ForwardPass,
+    metrics: Mapping[str, Metric | MetricFunction] | None,
+) -> Evaluation:
+    """Evaluate a model by its forward pass: see `evaluate`."""
+    meter = Meter(checked_metrics("evaluate", metrics, COLUMNS))
     batch = 1
     with (
         in_mode(model, training=False),
@@ -265,27 +280,16 @@ def evaluate(
         noted("evaluate", lambda: f"in batch {batch}"),
     ):
         for images, labels in loader:
-            outputs = model(Tensor._of(images))
-            value = loss_value(loss(outputs, labels))
+            outputs, loss = forward(Tensor._of(images), labels)
+            value = float(loss._array.item())
             if not math.isfinite(value):
                 check_batch(f"evaluate: batch {batch}", images, labels, loader)
             meter.add(value, outputs._array, labels)
             batch += 1
-    meter = meter.merged(ranks)
+    meter = meter.merged(guard_of(model))
     if not meter.images:
         raise ValueError("evaluate: the loader is empty")
     return Evaluation(meter.loss, meter.accuracy, meter.confusion, meter.metrics)
-
-
-def loss_value(loss: Tensor) -> float:
-    """Return the result of a loss function as a float; ValueError if it is not one number."""
-    if not isinstance(loss, Tensor) or loss._array.size != 1:
-        came = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise ValueError(
-            f"the loss function returned {came}; expected a Tensor of one "
-            "element, the mean of the batch"
-        )
-    return float(loss._array.item())
 
 
 def check_batch(name: str, images: NDArray[Any], labels: NDArray[Any], loader: Batches) -> None:

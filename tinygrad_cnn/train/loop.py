@@ -20,23 +20,22 @@ from tinygrad_cnn.distributed.data_parallel import guard_of, unwrapped
 from tinygrad_cnn.distributed.faults import OneRank, shared
 from tinygrad_cnn.distributed.gradients import allow_empty
 from tinygrad_cnn.nn import Module
-from tinygrad_cnn.optim import LRScheduler, Optimizer, clip_grad_norm_
+from tinygrad_cnn.optim import LRScheduler, Optimizer
 from tinygrad_cnn.support.arguments import whole
 from tinygrad_cnn.train.checkpoint import Checkpoint
 from tinygrad_cnn.train.error_notes import noted
 from tinygrad_cnn.train.evaluation import (
     Batches,
     Evaluation,
-    Loss,
     Meter,
     check_batch,
-    evaluate,
+    evaluated,
     in_mode,
-    loss_value,
 )
 from tinygrad_cnn.train.history import COLUMNS, Epoch, History
 from tinygrad_cnn.train.metrics import Metric, MetricFunction, checked_metrics
 from tinygrad_cnn.train.running_epoch import RunningEpoch
+from tinygrad_cnn.train.training_step import FitStep, Loss, forward_pass
 
 __all__ = ["Callback", "Progress", "TrainingDiverged", "fit"]
 
@@ -182,6 +181,7 @@ def fit(
     history: History | None = None,
     metrics: Mapping[str, Metric | MetricFunction] | None = None,
     checkpoint: Checkpoint | None = None,
+    compile: bool = False,
 ) -> History:
     """Train a model.
 
@@ -224,6 +224,9 @@ def fit(
         SIGTERM after the current step. The bits are those of an uninterrupted run. It holds the
         history, the callbacks and the position of the loader, too; a loader without
         ``load_state_dict`` must yield the same batches again, which are skipped.
+    compile : bool
+        Capture the step for the first batch of each shape with `tinygrad_cnn.compile`, and replay
+        it for the others, also in validation. With NumPy only, the bits are the same.
 
     Returns
     -------
@@ -240,7 +243,10 @@ def fit(
     ValueError
         If `epochs` is below 1, the optimizer has no parameter of the model, there is no batch, or
         `loss` returns more than one number; `DataError` if the loss is not finite because images or
-        labels have NaN or infinity.
+        labels have NaN or infinity. With `compile`, if the model is a DataParallel on several
+        ranks.
+    CompileError
+        With `compile`, if the step cannot be captured; the message has the line.
     TypeError
         If a callback returns anything but True, False or None, or one of its metrics is no number.
 
@@ -274,6 +280,8 @@ def fit(
     ranks = guard_of(model)
     if ranks.size > 1:
         loss = allow_empty(loss)
+    step = FitStep(model, loss, optimizer, clip_norm, compile)
+    held_out = forward_pass("fit", model, loss, compile)
     running = RunningEpoch(loader, validation, Meter(further), ranks)
     with (
         checkpoint or nullcontext(),
@@ -293,9 +301,8 @@ def fit(
             started = perf_counter() - running.seconds
             batches_left = running.rest()
             for images, labels in batches_left:
-                outputs = model(Tensor._of(images))
-                error = loss(outputs, labels)
-                value = loss_value(error)
+                outputs, error = step.forward(Tensor._of(images), labels)
+                value = float(error._array.item())
                 batch, rate = running.batch, optimizer.lr
                 mean = running.count(epoch, value, len(outputs._array))
                 if not math.isfinite(mean):
@@ -306,11 +313,8 @@ def fit(
                             )
                             raise TrainingDiverged(f"the loss is {value}", epoch, batch, rate)
                     raise shared(TrainingDiverged(f"the loss is {mean}", epoch, batch, rate))
-                optimizer.zero_grad()
-                error.backward()
-                if clip_norm is not None:
-                    clip_grad_norm_(optimizer.params, clip_norm)
-                optimizer.step()
+                step.backward(error)
+                step.update()
                 if schedule is not None and schedule.interval == "batch":
                     schedule.step(mean)
                 meter.add(value, outputs._array, labels)
@@ -343,7 +347,7 @@ def fit(
             if validation is not None:
                 running.validates()
                 held = validation if checkpoint is None else checkpoint.evaluating(validation)
-                tested = evaluate(model, held, loss, metrics)
+                tested = evaluated(model, held, held_out, metrics)
             if tested is not None and not math.isfinite(tested.loss):
                 what = "the validation loss is NaN or infinite"
                 raise shared(TrainingDiverged(what, epoch, batch, rate))

@@ -80,6 +80,8 @@ class TrainingSettings:
     sync_batch_norm : bool
         Whether batch norms of a distributed run take their statistics over all ranks, as one
         process does; otherwise over each rank's part of the batch.
+    compile : bool
+        Whether to compile the training step: see `fit`.
 
     Raises
     ------
@@ -106,10 +108,12 @@ class TrainingSettings:
     log: tuple[str, ...] = ()
     log_every: int | None = None
     sync_batch_norm: bool = True
+    compile: bool = False
 
     def __post_init__(self) -> None:
         Interval.parse("train: checkpoint_every", self.checkpoint_every)
         flag("train", "sync_batch_norm", self.sync_batch_norm)
+        flag("train", "compile", self.compile)
         for name in ("optimizer_options", "schedule_options"):
             object.__setattr__(self, name, _options(f"train: {name}", getattr(self, name)))
         whole("train", "epochs", self.epochs)

@@ -431,6 +431,7 @@ class TrainingRun:
                 history=self.history,
                 metrics=self._metrics,
                 checkpoint=checkpoint,
+                compile=self.settings.training.compile,
             )
 
     def _callbacks(
