@@ -270,6 +270,7 @@ def captured(
     shown = name if name.isidentifier() else "step"
     source = source_of(program, recorder.template, shown)
     recorder.template = without_values(recorder.template)
+    recorder.forget()
     return CapturedStep(program, source, recorder, signature), result
 
 

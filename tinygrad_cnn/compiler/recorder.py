@@ -31,7 +31,7 @@ from tinygrad_cnn.compiler.program import (
 from tinygrad_cnn.compiler.sweeps import Sweep
 from tinygrad_cnn.core.composition import COMPOSITIONS
 from tinygrad_cnn.core.graph import Node
-from tinygrad_cnn.core.hidden import HiddenNumber, hide, plain
+from tinygrad_cnn.core.hidden import HiddenArray, HiddenNumber, hide, plain
 from tinygrad_cnn.core.numpy_dispatch import discrete_values
 from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer
 from tinygrad_cnn.core.recording import recording
@@ -82,6 +82,7 @@ class StepRecorder(Observer):
         self._sources: dict[int, tuple[NDArray[Any], Any]] = {}  # of copies, by id of the copy
         self._numbers: dict[int, StepValue] = {}
         self._kept_numbers: list[HiddenNumber] = []
+        self.inner: dict[int, tuple[Variable, StepValue]] = {}  # leaves made here, gradients
         self._sweep: Sweep | None = None
 
     # --- values ----------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ class StepRecorder(Observer):
     def _check_source(self, array: NDArray[Any]) -> None:
         """Refuse a copy of something that a replay could not make again."""
         found = self._sources.get(id(array))
-        if found is None or found[0] is not array:
+        if found is None or found[0] is not array or self.holders.sized:
             return
         for part in _arrays(found[1]):
             if not self.holders.holds(part):
@@ -185,6 +186,9 @@ class StepRecorder(Observer):
     def copied(self, source: Any, array: NDArray[Any]) -> None:
         """Take a copy of an array or Tensor for a call of `astype`."""
         value = self.known.get(source) if isinstance(source, np.ndarray) else None
+        is_foreign = value is None and type(source) is np.ndarray and not self.holders.holds(source)
+        if is_foreign and not self.holders.sized:
+            self._refuse_array(source)
         if value is None:
             self._sources[id(array)] = array, source  # judged where it is used
             self._made.append(array)
@@ -350,9 +354,44 @@ class StepRecorder(Observer):
         """Note a module that runs."""
         self.holders.add_module(module, recording.get().scope)
 
+    def computed(
+        self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], result: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Take a call of a method of an array of the step, such as an index."""
+        found = {str(i): self._passed(value) for i, value in enumerate(args)}
+        found |= {name: self._passed(value) for name, value in kwargs.items()}
+        shown: NDArray[Any] = self._shown(call := FunctionCall(function, found, []), result)
+        self._add(call)
+        return shown
+
+    def gradient_of(self, leaf: Variable) -> NDArray[Any] | None:
+        """Return the gradient of a leaf that the step made; refuse that of others."""
+        value = self.inner.get(id(leaf))
+        if value is None:
+            self.reads(leaf, ".grad")
+            return None
+        array = hide(np.asarray(array_of(leaf._grad)))
+        made = self.made("g", array)
+        self._add(FunctionCall(np.array, {"0": value[1]}, [made]))
+        self.known.add_hidden(array, made)
+        self._made.append(array)
+        return array
+
     def reads(self, value: Any, what: str) -> None:
         """Refuse to read values, which may differ from run to run."""
         of = "a Tensor" if isinstance(value, Variable) else "an array"
+        if what in ("register_hook()", "retain_grad()"):
+            self.refuse(
+                f"{what} in a step, and a replay does not call hooks and keeps no gradients of "
+                "results; compute with ops, and return tg.grad(y, x) where you need a gradient"
+            )
+        is_value = isinstance(value, HiddenArray | HiddenNumber | Variable)
+        if what.startswith("assignment") and not is_value:
+            self.refuse(
+                f"{what} of {type(value).__name__}, which a replay would not repeat; do it outside "
+                "of the step, by a schedule, or in a function marked with @effect "
+                "(tinygrad_cnn.core.effects)"
+            )
         if what.startswith("assignment"):
             self.refuse(
                 f"{what} of {of} changes it beside the ops, which a replay would not repeat; do it "
@@ -422,6 +461,15 @@ class StepRecorder(Observer):
             "lists, tuples and dicts of them"
         )
         return None
+
+    def forget(self) -> None:
+        """Let the arrays of the run go."""
+        self._made.clear()
+        self._sources.clear()
+        self._kept_numbers.clear()
+        self.inner.clear()
+        self.known = KnownArrays()
+        self._sweep = None
 
     def add(self, instruction: StepInstruction) -> None:
         """Add an instruction."""

@@ -356,7 +356,12 @@ class _Writer:
             parameters = inspect.signature(effect.function).parameters
         except (TypeError, ValueError):
             parameters = {}  # type: ignore[assignment]  # none are known
+        is_numbered = "0" in effect.arguments
         for name, value in effect.arguments.items():
+            if is_numbered:  # by position, then by name
+                written = self._expression(value)
+                yield written if name.isdigit() else f"{name}={written}"
+                continue
             parameter = parameters.get(name)
             written = self._expression(value, name if name != "self" else type(value).__name__)
             if parameter is None or parameter.kind in (

@@ -180,6 +180,19 @@ class Sweep:
                 self._recorder.add(StoreInputGradient(given, value, copies))
             elif self._recorder.known.get(leaf._array) is None:
                 self._recorder.add(StoreGradient(self._recorder.leaf(leaf), value, copies))
+            else:
+                self._keep(leaf, value)
+
+    def _keep(self, leaf: Variable, value: StepValue) -> None:
+        """Note the gradient of a leaf that the step itself made."""
+        inner = self._recorder.inner
+        if id(leaf) in inner:
+            earlier = inner[id(leaf)][1]
+            name = self._recorder.names.numbered("g")
+            total = StepValue(name, value.shape, value.dtype, value.strides)
+            self._recorder.add(AddGradients(earlier, value, total))
+            value = total
+        inner[id(leaf)] = leaf, value
 
     def gradient(self, key: Node | Variable, result: Any) -> StepValue:
         """Return the value of a gradient that `grad` returns."""

@@ -72,6 +72,25 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
+def _layout(name: str) -> Callable[..., Any]:
+    """Return the method `name` of ndarray, which selects, moves or converts values.
+
+    An observer may take the call, and hide its result.
+    """
+    function = getattr(np.ndarray, name)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = function(plain(self), *plain(args), **plain(kwargs))
+        if type(result) is not np.ndarray:
+            reads(self, SHOWN.get(name, f".{name}()"))
+        for observer in recording.get().observers:
+            result = observer.computed(function, (self, *args), kwargs, result)
+        return result
+
+    method.__name__ = name
+    return method
+
+
 def _property(name: str) -> property:
     """Return the property `name` of ndarray, which reports that it reads values."""
 
@@ -89,13 +108,19 @@ SHOWN = {
 }  # fmt: skip
 """The methods that read values, as messages name them."""
 
+LAYOUTS = (
+    "__getitem__", "astype", "copy", "ravel", "reshape", "squeeze", "swapaxes", "transpose",
+)  # fmt: skip
+"""The methods that a replay can call again."""
+
 PROTOCOLS = ("__array__", "__complex__", "__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__")
 
 for _name in dir(np.ndarray):  # operators are ufuncs
     _is_reader = not _name.startswith("_") or _name in SHOWN or _name in PROTOCOLS
     if _is_reader and _name not in UNREAD:
-        _is_method = callable(getattr(np.ndarray, _name))
-        setattr(HiddenArray, _name, _method(_name) if _is_method else _property(_name))
+        _made: Any = _method if callable(getattr(np.ndarray, _name)) else _property
+        setattr(HiddenArray, _name, (_layout if _name in LAYOUTS else _made)(_name))
+HiddenArray.T = property(lambda self: self.transpose())  # type: ignore[method-assign, assignment]
 
 
 class HiddenNumber(float):

@@ -124,6 +124,16 @@ class Observer:
     def reads(self, value: Any, what: str) -> None:
         """Handle `what`, which reads the values of a Tensor, or of a `HiddenArray`, for Python."""
 
+    def computed(
+        self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], result: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Handle a call of a method of a `HiddenArray`; what this returns replaces the result."""
+        return result
+
+    def gradient_of(self, leaf: Variable) -> NDArray[Any] | None:
+        """Handle a look at ``.grad``; what this returns, unless None, replaces it."""
+        return None
+
     def before_effect(self, function: Callable[..., Any]) -> None:
         """Handle the start of a call of an `effect`."""
 

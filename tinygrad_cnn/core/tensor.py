@@ -434,6 +434,7 @@ class Tensor(Variable):
             hooks.keep(self)
 
     def _gradient_hooks(self, function: str) -> GradientHooks:
+        reads(self, f"{function}()")
         if not self.requires_grad:
             raise RuntimeError(f"{function}: {self!r} does not require a gradient, so it gets none")
         return GradientHooks.of(self.node or self)

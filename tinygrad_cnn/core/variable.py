@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.hidden import reads
+from tinygrad_cnn.core.recording import recording
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.graph import Node
@@ -72,7 +73,9 @@ class Variable:
     @property
     def grad(self) -> NDArray[Any] | None:
         """The accumulated gradient; a subclass may show `_grad` in another way."""
-        reads(self, ".grad")
+        for observer in recording.get().observers:
+            if (gradient := observer.gradient_of(self)) is not None:
+                return gradient  # type: ignore[no-any-return]  # an array
         return self._grad
 
     @grad.setter

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.effects import effect
+from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.recording import enable_grad
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.group import Alone, State, Together, grouped
@@ -46,6 +47,8 @@ class Option(Generic[T]):
         self.name = name
 
     def __set__(self, instance: Any, value: Any) -> None:
+        if self.name in vars(instance):
+            reads(instance, f"assignment to {self.name}")
         vars(instance)[self.name] = self.check(type(instance).__name__, self.name, value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.variable import Variable
 
 
@@ -45,6 +46,7 @@ class ParamGroup(MutableMapping[str, Any]):
         raise KeyError(name)
 
     def __setitem__(self, name: str, value: Any) -> None:
+        reads(self, f"assignment to {name}")
         if len(self._optimizer.param_groups) == 1 and name not in self.own:
             setattr(self._optimizer, name, self._checked(name, value))
         else:
