@@ -17,8 +17,8 @@ from tinygrad_cnn.engine.memory import empty
 from tinygrad_cnn.engine.windows import Windows
 
 layout = Layout.IMAGES_LAST
-VECTOR = 8  # minimum images, or channels of a single image: the values of a vector
-FEWEST_TILES = 16  # of a single image, so that the transform of the kernels pays
+VECTOR = 8  # minimum images or channels: the values of a vector
+FEWEST_TILES = 16  # of fewer images, so that the transform of the kernels pays
 FEWEST = 6  # channels on either side, from which tiles pay
 
 
@@ -27,9 +27,9 @@ def takes(
 ) -> bool:
     """Return whether there are kernels for a convolution, which pay and may be used."""
     size = min(channels, out_channels)
-    single = images == 1 and tile_count(at) >= FEWEST_TILES and size >= VECTOR
+    pays = images * tile_count(at) >= FEWEST_TILES and size >= VECTOR
     return (
-        (single or images >= VECTOR)
+        (images >= VECTOR or pays)
         and may_tile(size, FEWEST, at, groups, dtype)
         and fast.is_on()
         and _has_products()

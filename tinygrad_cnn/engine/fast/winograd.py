@@ -6,7 +6,7 @@ for a block of images: with columns = tiles · images,
     V[k] (C, columns)  =  Bᵀ d B        M[k] (OC, columns)  =  U[k] (OC, C) · V[k],  k = 0 … 35
 
 and y = Aᵀ M A of each tile. V and M fit the cache, and no product needs to be packed. Vectors are
-images of one channel, or channels of a single image: then V[k] is (tiles, C).
+images of one channel. For few images they are channels of all images, and V[k] is (columns, C).
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def _inputs(x, row, column, c, n, run, top, bottom, left, right, zeros, v, colum
 
 
 @numba.njit(**FLAGS)
-def _turned(g, row, column, c, n, images, bottom, right, turned):  # type: ignore[no-untyped-def]
-    """Copy the pixels (C, images) of a tile of gradients to (images, C)."""
-    for pixel in range(OUT * OUT):
-        i, j = pixel // OUT, pixel % OUT
-        if i < bottom and j < right:
-            a, b = moved(g, i * row + j * column), moved(turned, pixel * images * c)
+def _turned(x, row, column, c, n, images, size, top, bottom, left, right, turned):  # type: ignore[no-untyped-def]
+    """Copy the pixels (C, images) of a tile of `size`² to (images, C), those inside the image."""
+    for pixel in range(size * size):
+        i, j = pixel // size, pixel % size
+        if top <= i < bottom and left <= j < right:
+            a, b = moved(x, i * row + j * column), moved(turned, pixel * images * c)
             if c >= WIDE and images >= WIDE:
                 for p in range(0, c, WIDE):
                     channel = min(p, c - WIDE)
@@ -73,7 +73,7 @@ def _turned(g, row, column, c, n, images, bottom, right, turned):  # type: ignor
                         image = min(q, images - WIDE)
                         turn(WIDE, moved(a, channel * n + image), n,
                              moved(b, image * c + channel), c)  # fmt: skip
-            elif c >= NARROW:
+            elif c >= NARROW and images >= NARROW:
                 for p in range(0, c, NARROW):
                     channel = min(p, c - NARROW)
                     for q in range(0, images, NARROW):
@@ -102,26 +102,36 @@ def _gradients(g, row, column, size, bottom, right, zeros, s, apart):  # type: i
 
 
 @numba.njit(**FLAGS)
-def _outputs(m, columns, apart, bias, biased, y, row, column, c, n, run, bottom, right, scratch):  # type: ignore[no-untyped-def]
-    """Transform the products of a tile to outputs: `c` runs, each of one channel unless N is 1."""
+def _outputs(m, columns, apart, biases, y, row, column, c, n, run, bottom, right, scratch):  # type: ignore[no-untyped-def]
+    """Transform the products of a tile to outputs: `c` runs of a channel, or one of all values."""
     added, rest = moved(scratch, WIDE), moved(scratch, 2 * WIDE)
     for channel in range(c):
         a, b = moved(m, channel * columns), moved(y, channel * n)
-        value = bias[channel] if biased else scratch[0]
         for i in range(WIDE):
-            added[i] = value
+            added[i] = biases[channel]
         if run >= WIDE:
             for k in range(0, run, WIDE):
                 i = min(k, run - WIDE)
-                gather_outputs(WIDE, moved(a, i), apart,
-                               moved(bias, i) if biased and n == 1 else added, moved(b, i), row,
-                               column, bottom, right, rest)  # fmt: skip
+                at = moved(biases, i) if n < NARROW else added
+                gather_outputs(WIDE, moved(a, i), apart, at, moved(b, i), row, column, bottom,
+                               right, rest)  # fmt: skip
         else:
             for k in range(0, run, NARROW):
                 i = min(k, run - NARROW)
-                gather_outputs(NARROW, moved(a, i), apart,
-                               moved(bias, i) if biased and n == 1 else added, moved(b, i), row,
-                               column, bottom, right, rest)  # fmt: skip
+                at = moved(biases, i) if n < NARROW else added
+                gather_outputs(NARROW, moved(a, i), apart, at, moved(b, i), row, column, bottom,
+                               right, rest)  # fmt: skip
+
+
+@numba.njit(**FLAGS)
+def _turned_back(turned, y, row, column, c, n, bottom, right):  # type: ignore[no-untyped-def]
+    """Copy the pixels (N, C) of a tile of outputs to (C, N), those inside the image."""
+    for i in range(min(OUT, bottom)):
+        for j in range(min(OUT, right)):
+            a, b = moved(turned, (i * OUT + j) * n * c), moved(y, i * row + j * column)
+            for channel in range(c):
+                for image in range(n):
+                    b[channel * n + image] = a[image * c + channel]
 
 
 @kernel
@@ -162,32 +172,41 @@ def winograd(
     """Compute the convolution y (OH, OW, OC, N) of x (H, W, C, N), padded by `top` and `left`.
 
     A piece is one of `groups` of tiles, for one of `blocks` of images. U is (36, OC, C), or
-    (36, C, OC) for a single image: then V is (tiles, C).
+    (36, C, OC) for few images.
     """
-    single = n == 1
+    few = n < NARROW
     across, tiles = -(-ow // OUT), -(-oh // OUT) * -(-ow // OUT)
     group, block = divmod(piece, blocks)
     start, first = group * tiles // groups, block * n // blocks
     count, images = (group + 1) * tiles // groups - start, (block + 1) * n // blocks - first
     columns = count * images
     apart_v, apart_m = c * columns + APART, oc * columns + APART
-    v = moved(scratch, 3 * WIDE)
+    biases = moved(scratch, 3 * WIDE)
+    turned = moved(biases, oc * NARROW)
+    v = moved(turned, VALUES * max(c, oc) * n if few else 0)
     m = moved(v, VALUES * apart_v)
     for i in range(WIDE):
         scratch[i] = real(0)
+    for k in range(n if few else 1):
+        for i in range(oc):
+            biases[k * oc + i] = bias[i] if biased else real(0)
     for k in range(count):
         t, j = divmod(start + k, across)
         i, j = OUT * t - top, OUT * j - left
-        _inputs(moved(x, (i * w + j) * c * n + first), w * c * n, c * n, 1 if single else c, n,
-                c if single else images, -i, h - i, -j, w - j, scratch,
-                moved(v, k * (c if single else images)), columns, apart_v)  # fmt: skip
+        source, row, column = moved(x, (i * w + j) * c * n + first), w * c * n, c * n
+        if few and n > 1:
+            _turned(source, row, column, c, n, n, IN, -i, h - i, -j, w - j, turned)
+            source, row, column = turned, IN * c * n, c * n
+        _inputs(source, row, column, 1 if few else c, n, c * n if few else images, -i, h - i, -j,
+                w - j, scratch, moved(v, k * (c * n if few else images)), columns,
+                apart_v)  # fmt: skip
     at_once = max(1, min(oc, SMALL // (c * columns)))
     for k in range(VALUES):
         u_k = moved(u, k * (oc * c + APART))
         for first_of in range(0, oc, at_once):
             some = min(at_once, oc - first_of)
-            if single:
-                gemm(PLAIN, PLAIN, count, some, c, real(1), moved(v, k * apart_v), c,
+            if few:
+                gemm(PLAIN, PLAIN, columns, some, c, real(1), moved(v, k * apart_v), c,
                      moved(u_k, first_of), oc, real(0), moved(m, k * apart_m + first_of),
                      oc)  # fmt: skip
             else:
@@ -197,9 +216,15 @@ def winograd(
     for k in range(count):
         t, j = divmod(start + k, across)
         i, j = OUT * t, OUT * j
-        _outputs(moved(m, k * (oc if single else images)), columns, apart_m, bias, biased,
-                 moved(y, (i * ow + j) * oc * n + first), ow * oc * n, oc * n, 1 if single else oc,
-                 n, oc if single else images, oh - i, ow - j, scratch)  # fmt: skip
+        place = moved(y, (i * ow + j) * oc * n + first)
+        target, row, column = place, ow * oc * n, oc * n
+        if few and n > 1:
+            target, row, column = turned, OUT * oc * n, oc * n
+        _outputs(moved(m, k * (oc * n if few else images)), columns, apart_m, biases, target, row,
+                 column, 1 if few else oc, n, oc * n if few else images, oh - i, ow - j,
+                 scratch)  # fmt: skip
+        if few and n > 1:
+            _turned_back(turned, place, ow * oc * n, oc * n, oc, n, oh - i, ow - j)
 
 
 @kernel
@@ -213,11 +238,11 @@ def winograd_products(
     A part is every `parts`-th group of tiles and block of images. The transformed gradients are
     (columns, OC), as products of other orders are slower.
     """
-    single = n == 1
+    few = n < NARROW
     across, tiles = -(-ow // OUT), -(-oh // OUT) * -(-ow // OUT)
     widest = -(-n // blocks)
     turned = moved(scratch, 3 * WIDE)
-    v = moved(turned, OUT * OUT * oc * widest)
+    v = moved(turned, VALUES * max(c, oc) * widest)
     s = moved(v, VALUES * (c * -(-tiles // groups) * widest + APART))
     for i in range(WIDE):
         scratch[i] = real(0)
@@ -231,19 +256,23 @@ def winograd_products(
         for k in range(count):
             t, j = divmod(start + k, across)
             i, j = OUT * t - top, OUT * j - left
-            _inputs(moved(x, (i * w + j) * c * n + first), w * c * n, c * n, 1 if single else c, n,
-                    c if single else images, -i, h - i, -j, w - j, scratch,
-                    moved(v, k * (c if single else images)), columns, apart_v)  # fmt: skip
+            source, row, column = moved(x, (i * w + j) * c * n + first), w * c * n, c * n
+            if few and n > 1:
+                _turned(source, row, column, c, n, n, IN, -i, h - i, -j, w - j, turned)
+                source, row, column = turned, IN * c * n, c * n
+            _inputs(source, row, column, 1 if few else c, n, c * n if few else images, -i, h - i,
+                    -j, w - j, scratch, moved(v, k * (c * n if few else images)), columns,
+                    apart_v)  # fmt: skip
             i, j = i + top, j + left
             source, row, column = moved(g, (i * ow + j) * oc * n + first), ow * oc * n, oc * n
-            if not single:
-                _turned(source, row, column, oc, n, images, oh - i, ow - j, turned)
+            if n > 1:
+                _turned(source, row, column, oc, n, images, OUT, 0, oh - i, 0, ow - j, turned)
                 source, row, column = turned, OUT * images * oc, images * oc
             _gradients(source, row, column, images * oc, oh - i, ow - j, scratch,
                        moved(s, k * images * oc), apart_s)  # fmt: skip
         for k in range(VALUES):
-            gemm(TRANSPOSED if single else PLAIN, PLAIN, c, oc, columns, real(1),
-                 moved(v, k * apart_v), c if single else columns, moved(s, k * apart_s), oc, kept,
+            gemm(TRANSPOSED if few else PLAIN, PLAIN, c, oc, columns, real(1),
+                 moved(v, k * apart_v), c if few else columns, moved(s, k * apart_s), oc, kept,
                  moved(p, (piece * VALUES + k) * (oc * c + APART)), oc)  # fmt: skip
         kept = real(1)
 

@@ -12,7 +12,7 @@ from tinygrad_cnn.engine.convolution.winograd import OUT
 from tinygrad_cnn.engine.fast import winograd as kernels
 from tinygrad_cnn.engine.fast.arrays import RowWriter
 from tinygrad_cnn.engine.fast.convolution_rows import FastConvolution, Strides
-from tinygrad_cnn.engine.fast.winograd import APART, VALUES, WEIGHTS, WIDE
+from tinygrad_cnn.engine.fast.winograd import APART, NARROW, VALUES, WEIGHTS, WIDE
 from tinygrad_cnn.engine.fast.winograd_transforms import KERNEL
 
 COLUMNS, IMAGES = 128, 64  # maximum columns of a product, and images of a block
@@ -28,7 +28,7 @@ _BYTES = _FLOAT32.itemsize
 class TiledConvolution(FastConvolution):
     """A 3×3 convolution of stride 1 computed by Winograd's algorithm.
 
-    It has at least 8 images, or one of at least 8 channels before and after it.
+    It has at least 8 images, or at least 8 channels before and after it.
     """
 
     def forward(
@@ -56,8 +56,7 @@ class TiledConvolution(FastConvolution):
         p = rows.temporary(parts * tiles.transformed, _FLOAT32)
         rows.row(
             kernels.winograd_products, _FLOAT32, x, g, p, *tiles.operands, parts, pieces=parts,
-            work=tiles.work, scratch=tiles.scratch + OUT**2 * self.filters * tiles.images,
-            product=tiles.product,
+            work=tiles.work, scratch=tiles.scratch, product=tiles.product,
         )  # fmt: skip
         rows.row(
             kernels.winograd_weight_gradient, _FLOAT32, p, w, self.channels, self.filters, *strides,
@@ -77,9 +76,9 @@ class TiledConvolution(FastConvolution):
         """Add a row that transforms weights to U, and return its place.
 
         `out` and `into` are the numbers of the channels out and into the convolution, and their
-        strides in the weights; U is (36, out, into), the other way around for a single image.
+        strides in the weights; U is (36, out, into), the other way around for few images.
         """
-        (height, row), (width, column) = (into, out) if self.images == 1 else (out, into)
+        (height, row), (width, column) = (into, out) if self.images < NARROW else (out, into)
         u = rows.temporary(self._tiles.transformed, _FLOAT32)
         rows.row(
             kernels.winograd_kernels, _FLOAT32, w, u, height, width, row, column, *at, STEP,
@@ -168,8 +167,10 @@ class Tiles:
 
     @property
     def scratch(self) -> int:
-        """The values of a group and block, transformed."""
-        return 3 * WIDE + VALUES * ((self.c + self.oc) * self._columns + 2 * APART)
+        """The values of a group and block, transformed, of a tile, and of the bias."""
+        transformed = VALUES * ((self.c + self.oc) * self._columns + 2 * APART)
+        tile = VALUES * max(self.c, self.oc) * self.images
+        return 3 * WIDE + transformed + tile + NARROW * self.oc
 
     @property
     def product(self) -> int:
