@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.compiler.lowering.fusion import RECTIFIERS, relu_limits
 from tinygrad_cnn.compiler.lowering.tape import Writer, lowers
 from tinygrad_cnn.compiler.lowering.views import (
     merged,
@@ -119,40 +119,24 @@ def _write_marked(
     return True
 
 
-def _above(low: float, dtype: np.dtype[Any]) -> float:
-    """Return the next number of a dtype."""
-    return float(np.nextafter(dtype.type(low), dtype.type(np.inf)))
+def _declare_limited(op: str) -> None:
+    """Declare that a call limits its argument, with the mask of where its slope is 1."""
+    mask, limits_of = RECTIFIERS[op]
+
+    @lowers(op)
+    def _(writer: Writer, call: ForwardCall) -> bool:
+        limits = limits_of(call)
+        numbers = (limits.low, limits.high, limits.least, limits.most)
+        return _write_marked(writer, call, mask, kernels.limited, numbers)
 
 
-def _below(high: float, dtype: np.dtype[Any]) -> float:
-    """Return the number before one of a dtype."""
-    return float(np.nextafter(dtype.type(high), dtype.type(-np.inf)))
-
-
-@lowers("relu")
-def _(writer: Writer, call: ForwardCall) -> bool:
-    least = 0.0 if call.arguments["at_zero"] == 1.0 else _above(0.0, call.result.dtype)
-    return _write_marked(writer, call, "slope", kernels.limited, (0.0, np.inf, least, np.inf))
-
-
-@lowers("hardtanh")
-def _(writer: Writer, call: ForwardCall) -> bool:
-    low, high, dtype = call.arguments["min_val"], call.arguments["max_val"], call.result.dtype
-    numbers = (float(low), float(high), _above(low, dtype), _below(high, dtype))
-    return _write_marked(writer, call, "between", kernels.limited, numbers)
-
-
-@lowers("clip")
-def _(writer: Writer, call: ForwardCall) -> bool:
-    low, high = call.arguments["low"], call.arguments["high"]
-    least = -np.inf if low is None else float(low)
-    most = np.inf if high is None else float(high)
-    return _write_marked(writer, call, "inside", kernels.limited, (least, most, least, most))
+for _op in RECTIFIERS:
+    _declare_limited(_op)
 
 
 @lowers("leaky_relu")
 def _(writer: Writer, call: ForwardCall) -> bool:
-    least = 0.0 if call.arguments["at_zero"] == 1.0 else _above(0.0, call.result.dtype)
+    least = relu_limits(call).least
     slope = float(call.arguments["negative_slope"])
     return _write_marked(writer, call, "slopes", kernels.bent, (slope, least))
 
@@ -197,9 +181,8 @@ def _declare_masked(op: str, mask: str, slope: str = "") -> None:
         )
 
 
-_declare_masked("relu", "slope")
-_declare_masked("hardtanh", "between")
-_declare_masked("clip", "inside")
+for _op in RECTIFIERS:
+    _declare_masked(_op, RECTIFIERS[_op][0])
 _declare_masked("leaky_relu", "slopes", "negative_slope")
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tinygrad_cnn.compiler.lowering.fusion import Limits, RectifiedCall
 from tinygrad_cnn.compiler.lowering.tape import Writer, lowers
 from tinygrad_cnn.compiler.lowering.views import real_dtype, view, write_copy
 from tinygrad_cnn.compiler.program import ForwardCall, RuleCall, SharedCall, StepValue
 from tinygrad_cnn.engine.fast import normalization as kernels
 from tinygrad_cnn.engine.threads import BYTE
+
+UNLIMITED = Limits(-math.inf, math.inf, -math.inf, math.inf)
 
 
 class _Grid:
@@ -46,8 +49,17 @@ def _is_lowered(call: ForwardCall) -> bool:
     return call.arguments["ranks"] is None and real_dtype(*values) is not None
 
 
-def _no_limits(writer: Writer) -> tuple[int, int]:
-    return writer.number(-math.inf), writer.number(math.inf)
+def _limits(writer: Writer, call: ForwardCall) -> tuple[int, int]:
+    """Return the places of the limits of the result: of the rectifier that it is fused with."""
+    limits = call.limits if isinstance(call, RectifiedCall) else UNLIMITED
+    return writer.number(limits.low), writer.number(limits.high)
+
+
+def _mask(writer: Writer, call: ForwardCall) -> tuple[int, int, int]:
+    """Return whether gradients pass a rectifier, and the places of where its slope is 1."""
+    is_masked = isinstance(call, RectifiedCall)
+    limits = call.limits if isinstance(call, RectifiedCall) else UNLIMITED
+    return int(is_masked), writer.number(limits.least), writer.number(limits.most)
 
 
 @lowers("batch_norm")
@@ -70,7 +82,7 @@ def _(writer: Writer, call: ForwardCall) -> bool:
     affine, given = _affine(writer, call)
     writer.row(
         kernels.normalized_channels, dtype, writer.at(x), place, *affine, writer.at(call.result),
-        *given, *_no_limits(writer), *grid.sizes, *steps, grid.each,
+        *given, *_limits(writer, call), *grid.sizes, *steps, grid.each,
         pieces=grid.pieces, work=2 * BYTE * grid.bytes, scratch=3 * grid.channels,
     )  # fmt: skip
     return True
@@ -98,7 +110,7 @@ def _(writer: Writer, shared: SharedCall) -> bool:
     grid, dtype = _Grid(writer, x), x.dtype
     sums = writer.temporary(grid.pieces * grid.channels * 2, dtype)
     writer.row(
-        kernels.gradient_sums, dtype, *places, *affine, sums, *given, 0, *_no_limits(writer),
+        kernels.gradient_sums, dtype, *places, *affine, sums, *given, *_mask(writer, call),
         *grid.sizes, *_steps(writer, found), grid.each,
         pieces=grid.pieces, work=2 * BYTE * grid.bytes, scratch=4 * grid.channels,
     )  # fmt: skip
@@ -120,7 +132,7 @@ def _(writer: Writer, rule: RuleCall) -> bool:
     grid, dtype = _Grid(writer, x), x.dtype
     writer.row(
         kernels.normalization_gradient, dtype, *places, writer.at(moments), w, bias,
-        writer.at(result), *given, 0, *_no_limits(writer), *grid.sizes,
+        writer.at(result), *given, *_mask(writer, call), *grid.sizes,
         *_steps(writer, call.shared["statistics"]), *_steps(writer, moments), grid.each,
         pieces=grid.pieces, work=3 * BYTE * grid.bytes, scratch=6 * grid.channels,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from tinygrad_cnn.compiler.lowering.effects import (
     is_harmless,
     stepped_by,
 )
+from tinygrad_cnn.compiler.lowering.fusion import NotFusedError, fused, is_fused
 from tinygrad_cnn.compiler.lowering.gradients import StoredGradient, StoredGradients
 from tinygrad_cnn.compiler.lowering.optimizers import FORMS, GivenGradient, OptimizerStep
 from tinygrad_cnn.compiler.lowering.sums import add_gradients, store_gradient
@@ -59,8 +60,12 @@ def on_tapes(program: StepProgram) -> StepProgram:
     share nothing; each has memory of its own.
     """
     _load_lowerings()
-    cutter = _Cutter(program)
-    cutter.cut()
+    cutter = _Cutter(fused(program))
+    try:
+        cutter.cut()
+    except NotFusedError:
+        cutter = _Cutter(program)
+        cutter.cut()
     return cutter.lowered()
 
 
@@ -111,6 +116,8 @@ class _Cutter:
                     self.parts.append(segment)
                 segment.add(instruction, self.writer)
                 self._open = segment if segment.step is None else None
+            elif is_fused(instruction):
+                raise NotFusedError
             else:
                 self.writer.drop()
                 self.parts.append(instruction)
