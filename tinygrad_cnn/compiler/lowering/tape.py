@@ -137,6 +137,9 @@ class Writer:
             self._journal.append(value)
         place = self._places[value]
         source = self.sources[place]
+        if isinstance(source, Imported) and source.block is None and source.first != self._start:
+            size = math.prod(value.shape) * value.dtype.itemsize  # the given array may be gone
+            source.block = MemoryBlock(size, source.first, self._now)
         block = source.block if isinstance(source, Imported) else source
         if isinstance(block, MemoryBlock):
             block.last = max(block.last, self._now)
