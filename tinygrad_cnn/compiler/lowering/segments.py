@@ -84,6 +84,11 @@ class _Segment:
         self.stored: dict[LeafValue, StoredGradient] = {}
         self.step: OptimizerStep | None = None
 
+    @property
+    def is_run(self) -> bool:
+        """Whether a tape runs it: it has rows, or stores what rows of another have computed."""
+        return bool(self.rows or self.stored)
+
     def add(self, instruction: StepInstruction, writer: Writer) -> None:
         """Take the rows of an instruction."""
         self.instructions.append(instruction)
@@ -213,7 +218,7 @@ class _Cutter:
 
     def lowered(self) -> StepProgram:
         """Return the program with a call of a tape for each segment."""
-        segments = [part for part in self.parts if isinstance(part, _Segment) and part.rows]
+        segments = [part for part in self.parts if isinstance(part, _Segment) and part.is_run]
         copied = set(values_in(self.program.result))
         viewed: set[StepValue] = set()
         for part in self.parts:

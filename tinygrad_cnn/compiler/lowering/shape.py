@@ -35,10 +35,27 @@ from tinygrad_cnn.ops.shape import axes_of
 
 
 def _write_reshaped(writer: Writer, source: StepValue, result: StepValue) -> bool:
-    """Write the copy of a value to another shape; one of the two is viewed in the other's."""
-    return write_copy(
-        writer, source, result, part=lambda x: reshaped(x, result.shape)
-    ) or write_copy(writer, source, result, into=lambda y: reshaped(y, source.shape))
+    """Write the copy of a value to another shape: both are viewed with the axes of both."""
+    shape = _refined(source.shape, result.shape)
+    return shape is not None and write_copy(
+        writer, source, result, lambda x: reshaped(x, shape), lambda y: reshaped(y, shape)
+    )
+
+
+def _refined(first: Shape, second: Shape) -> Shape | None:
+    """Return the shape whose axes the axes of both are made of; None if there is none."""
+    left, right = [n for n in first if n != 1], [n for n in second if n != 1]
+    shape = []
+    while left and right:
+        n = min(left[-1], right[-1])
+        if not n or left[-1] % n or right[-1] % n:
+            return None
+        shape.append(n)
+        for axes in (left, right):
+            axes[-1] //= n
+            if axes[-1] == 1:
+                axes.pop()
+    return tuple(shape[::-1]) if not left and not right else None
 
 
 @lowers("reshape")
