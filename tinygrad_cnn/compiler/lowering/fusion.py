@@ -32,7 +32,7 @@ class NotFusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RectifierLimits:
     """What a rectifier does: it limits values to [low, high]; its slope is 1 in [least, most]."""
 
     low: float
@@ -45,30 +45,32 @@ class Limits:
 class RectifiedCall(ForwardCall):
     """A call whose result is limited; ``call.result`` is that of the rectifier."""
 
-    limits: Limits
+    limits: RectifierLimits
 
 
-def relu_limits(call: ForwardCall) -> Limits:
+def relu_limits(call: ForwardCall) -> RectifierLimits:
     """Return the limits of a `relu`."""
     is_closed = call.arguments["at_zero"] == 1.0
-    return Limits(0.0, math.inf, 0.0 if is_closed else _next(0.0, math.inf, call), math.inf)
+    return RectifierLimits(
+        0.0, math.inf, 0.0 if is_closed else _next(0.0, math.inf, call), math.inf
+    )
 
 
-def hardtanh_limits(call: ForwardCall) -> Limits:
+def hardtanh_limits(call: ForwardCall) -> RectifierLimits:
     """Return the limits of a `hardtanh`."""
     low, high = float(call.arguments["min_val"]), float(call.arguments["max_val"])
-    return Limits(low, high, _next(low, math.inf, call), _next(high, -math.inf, call))
+    return RectifierLimits(low, high, _next(low, math.inf, call), _next(high, -math.inf, call))
 
 
-def clip_limits(call: ForwardCall) -> Limits:
+def clip_limits(call: ForwardCall) -> RectifierLimits:
     """Return the limits of a `clip`."""
     low, high = call.arguments["low"], call.arguments["high"]
     least = -math.inf if low is None else float(low)
     most = math.inf if high is None else float(high)
-    return Limits(least, most, least, most)
+    return RectifierLimits(least, most, least, most)
 
 
-RECTIFIERS: dict[str, tuple[str, Callable[[ForwardCall], Limits]]] = {
+RECTIFIERS: dict[str, tuple[str, Callable[[ForwardCall], RectifierLimits]]] = {
     "relu": ("slope", relu_limits),
     "hardtanh": ("between", hardtanh_limits),
     "clip": ("inside", clip_limits),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinygrad_cnn.compiler.lowering.fusion import Limits, RectifiedCall
+from tinygrad_cnn.compiler.lowering.fusion import RectifiedCall, RectifierLimits
 from tinygrad_cnn.compiler.lowering.tape import Writer, lowers
 from tinygrad_cnn.compiler.lowering.views import real_dtype, view, write_copy
 from tinygrad_cnn.compiler.program import ForwardCall, RuleCall, SharedCall, StepValue
 from tinygrad_cnn.engine.fast import normalization as kernels
 from tinygrad_cnn.engine.threads import BYTE
 
-UNLIMITED = Limits(-math.inf, math.inf, -math.inf, math.inf)
+UNLIMITED = RectifierLimits(-math.inf, math.inf, -math.inf, math.inf)
 
 
 class _Grid:
