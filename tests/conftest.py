@@ -15,6 +15,7 @@ from support.pictures import need_dot
 from support.stopping import default_signals
 
 from tinygrad_cnn import OPS, manual_seed
+from tinygrad_cnn.engine import fast
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,6 +30,16 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.register_profile("night", settings.get_profile("default"), max_examples=500)
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci() else "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-fast", action="store_true", help="compute without the extra fast")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let ``--no-fast`` compute as if the extra were not installed."""
+    if config.getoption("--no-fast"):
+        fast.is_available = lambda: False  # type: ignore[assignment]
 
 
 @pytest.hookimpl(wrapper=True)

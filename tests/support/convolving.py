@@ -62,6 +62,7 @@ def computed_by(name: str, cache: int = bands.CACHE, rows_added: bool = False) -
 
     _forget_bands()
     with (
+        tg.engine.options(fast=False),
         patch.object(directions, "choose", choose),
         patch.object(directions, "choose_weight_gradient", choose),
         patch.object(directions, "adds_rows", lambda _c, _at, groups: rows_added and groups == 1),

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_cnn.engine import memory, threads
+from tinygrad_cnn.engine import fast, memory, threads
 from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.bands import PARTS
 from tinygrad_cnn.engine.reduction import average, total
@@ -57,6 +57,9 @@ def statistics(x: Array, axes: Shape, eps: float) -> Array:
         found[2] = average(np.square(x - found[0]), axes, True)
         found[1], found[3] = np.sqrt(found[2] + eps), 1
         return found
+    compiled = fast.kernels("channels", x)
+    if compiled is not None and compiled.statistics(x, found, eps):
+        return found
     grid, x = _dense(x, found.shape[1:])
     with np.errstate(all="ignore"):
         mean, second = _sums(grid, x, x) / grid.terms
@@ -87,6 +90,10 @@ def normalized(x: Array, statistics: Array, w: Array | None, bias: Array | None)
     center, deviation = statistics[0], statistics[1]
     if not x.size:
         return x.copy()
+    compiled = fast.kernels("channels", x)
+    y: Array | None = None if compiled is None else compiled.normalized(x, statistics, w, bias)
+    if y is not None:
+        return y
     if statistics.item(-1):
         inverse = 1.0 / deviation
         factors = [inverse] if w is None else [inverse, w]
@@ -126,9 +133,14 @@ def moments(g: Array, x: Array, statistics: Array) -> Array:
         axes = tuple([k for k, n in enumerate(center.shape) if n == 1])
         normal = (x - center) / deviation
         return np.stack([total(g, axes, True), total(g * normal, axes, True)])
+    g = _like(g, x)
+    compiled = fast.kernels("channels", x)
+    found: Array | None = None if compiled is None else compiled.moments(g, x, statistics)
+    if found is not None:
+        return found
     grid, x = _dense(x, center.shape)
     found = np.empty((2, *center.shape), x.dtype)
-    g = _like(g, x)
+    g = _like(g, x)  # x may be a copy
     with np.errstate(all="ignore"):
         if not far:
             first, second = _sums(grid, g, x)
@@ -145,6 +157,11 @@ def input_gradient(
 ) -> Array:
     """Return slope·(w·g − p − (x − μ)/σ·q); the last four broadcast and have as many axes."""
     center, deviation = statistics[0], statistics[1]
+    compiled = fast.kernels("channels", x) if g.dtype == x.dtype else None
+    if compiled is not None:
+        dx = compiled.input_gradient(_like(g, x), x, statistics, slope, w, p, q)
+        if dx is not None:
+            return np.asarray(dx)
     far = not x.size or statistics.item(-1)
     with np.errstate(all="ignore"):
         tilt = -slope * q if far else -slope * q / deviation

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine import chunks, memory, threads
-from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine import chunks, fast, memory, threads
+from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.chunks import memory_order
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.reduction import total
@@ -43,6 +43,8 @@ def softmax(x: Array, axis: int, temperature: float = 1.0) -> Array:
         y /= total(y, axis, keepdims=True)
         return y
 
+    if temperature == 1.0 and (compiled := _compiled("softmax", axis, x, x)) is not None:
+        return compiled
     return _in_blocks(function, axis, x)
 
 
@@ -56,6 +58,8 @@ def softmax_gradient(g: Array, y: Array, axis: int) -> Array:
         product -= y * total(product, axis, keepdims=True)
         return product
 
+    if (compiled := _compiled("softmax_gradient", axis, y, g, y)) is not None:
+        return compiled
     return _in_blocks(function, axis, y, g)
 
 
@@ -67,6 +71,8 @@ def log_softmax(x: Array, axis: int, temperature: float = 1.0) -> Array:
         y -= log_total(np.exp(y), axis)
         return y
 
+    if temperature == 1.0 and (compiled := _compiled("log_softmax", axis, x, x)) is not None:
+        return compiled
     return _in_blocks(function, axis, x)
 
 
@@ -78,6 +84,8 @@ def log_softmax_gradient(g: Array, y: Array, axis: int) -> Array:
         powers *= total(g, axis, keepdims=True)
         return np.subtract(g, powers)
 
+    if (compiled := _compiled("log_softmax_gradient", axis, y, g, y)) is not None:
+        return compiled
     return _in_blocks(function, axis, y, g)
 
 
@@ -133,15 +141,8 @@ def _in_blocks(
     if first.size <= SMALL or (first.size <= ROWS and _are_rows(first, axis)):
         return function(axis, *arrays)
     axis %= first.ndim
-    order = memory_order(first.shape, first.strides)
-    place = order.index(axis)
-    lengths = [first.shape[k] for k in order]
-    outer, classes, inner = (
-        math.prod(lengths[:place]),
-        lengths[place],
-        math.prod(lengths[place + 1 :]),
-    )
-    cube = (outer, classes, inner)
+    order, cube = _cube(first, axis)
+    outer, classes, inner = cube
     cubes = [np.ascontiguousarray(array.transpose(order)).reshape(cube) for array in arrays]
     as_rows = inner == 1 and classes >= LONG
     if classes_first and not as_rows:
@@ -168,6 +169,30 @@ def _in_blocks(
 
     threads.run(piece, -(-outer // high) * across, first.size * WORK)
     return result
+
+
+def _cube(x: Array, axis: int) -> tuple[Shape, tuple[int, int, int]]:
+    """Return the axes of an array in memory order, and its values before, along and after one."""
+    order = memory_order(x.shape, x.strides)
+    place = order.index(axis)
+    lengths = [x.shape[k] for k in order]
+    return order, (math.prod(lengths[:place]), lengths[place], math.prod(lengths[place + 1 :]))
+
+
+def _compiled(name: str, axis: int, model: Array, *arrays: Array) -> Array | None:
+    """Return what a kernel computes of arrays, in the memory order of `model`; None for NumPy."""
+    kernels = fast.kernels("softmax", model)
+    if kernels is None or any(array.dtype != model.dtype for array in arrays):
+        return None
+    order, cube = _cube(model, axis % model.ndim)
+    given = [np.ascontiguousarray(array.transpose(order)) for array in arrays]
+    out = memory.empty(tuple([model.shape[k] for k in order]), model.dtype)
+    step, width, pieces = kernels.pieces_of(*cube)
+    fast.kernels("running", model).run(
+        getattr(kernels, name), *given, out, *cube, step, width, pieces=pieces,
+        work=model.size * WORK, scratch=3 * width,
+    )  # fmt: skip
+    return out.transpose(np.argsort(order))
 
 
 def _are_rows(x: Array, axis: int) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.engine import fast
 from tinygrad_cnn.optim.group import State
 from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option, Params
 from tinygrad_cnn.support.arguments import number
@@ -84,18 +85,29 @@ class Adam(Optimizer):
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place."""
-        if self.weight_decay:
-            g = g + self.weight_decay * p
-        self._descend(p, g, state)
+        self._descend(p, g, state, 1.0, self.weight_decay)
 
-    def _descend(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
+    def _descend(
+        self, p: NDArray[Any], g: NDArray[Any], state: State, keep: float, weight_decay: float
+    ) -> None:
+        """Update `p` times `keep`, from its gradient plus `weight_decay` times that."""
         m, v, t = state["mean"], state["square"], state["steps"]
         beta1, beta2 = self.betas
+        root = math.sqrt(1.0 - beta2**t)  # times that of v̂ gives √v
+        rate = self.lr * root / (1.0 - beta1**t)
+        compiled = fast.kernels("updates", p)
+        if compiled is not None:
+            numbers = rate, keep, weight_decay, 1.0 - beta1, beta2, 1.0 - beta2, root * self.eps
+            if compiled.adam(p, g, m, v, *numbers):
+                return
+        if keep != 1.0:
+            p *= keep
+        if weight_decay:
+            g = g + weight_decay * p
         m += (1.0 - beta1) * (g - m)
         v *= beta2
         v += (1.0 - beta2) * (g * g)
-        root = math.sqrt(1.0 - beta2**t)  # times that of v̂ gives √v
-        p -= (self.lr * root / (1.0 - beta1**t)) * (m / (np.sqrt(v) + root * self.eps))
+        p -= rate * (m / (np.sqrt(v) + root * self.eps))
 
 
 class AdamW(Adam):
@@ -133,8 +145,7 @@ class AdamW(Adam):
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place."""
-        p *= 1.0 - self.lr * self.weight_decay
-        self._descend(p, g, state)
+        self._descend(p, g, state, 1.0 - self.lr * self.weight_decay, 0.0)
 
 
 class RMSprop(Optimizer):

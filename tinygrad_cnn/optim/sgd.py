@@ -6,9 +6,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tinygrad_cnn.engine import fast
 from tinygrad_cnn.optim.group import State
 from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option, Params
 from tinygrad_cnn.support.arguments import flag, share
+
+LARGE = 1 << 16  # values of a parameter from which a compiled kernel is faster
 
 
 class SGD(Optimizer):
@@ -87,11 +90,17 @@ class SGD(Optimizer):
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place."""
+        v = state["velocity"] if self.momentum else None
+        kept = 1.0 - self.dampening if state["steps"] > 1 else 1.0
+        compiled = fast.kernels("updates", p, LARGE)
+        if compiled is not None:
+            numbers = (self.lr, self.momentum, kept) if self.momentum else (self.lr,)
+            if compiled.descend(p, g, v, self.nesterov, *numbers, self.weight_decay):
+                return
         if self.weight_decay:
             g = g + self.weight_decay * p
-        if self.momentum:
-            v = state["velocity"]
+        if v is not None:
             v *= self.momentum
-            v += (1.0 - self.dampening) * g if self.dampening and state["steps"] > 1 else g
+            v += kept * g if kept != 1.0 else g
             g = g + self.momentum * v if self.nesterov else v
         p -= self.lr * g

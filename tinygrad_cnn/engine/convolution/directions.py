@@ -8,6 +8,8 @@ import numpy as np
 
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.convolution import (
+    depthwise,
+    depthwise_compiled,
     direct,
     im2col,
     input_gradient_apart,
@@ -25,6 +27,8 @@ def forward(x: Array, w: Array, bias: Array | None, at: Windows, groups: int) ->
     dtype = np.result_type(x, w) if bias is None else np.result_type(x, w, bias)
     way = choose(x.shape[0], x.shape[1], w.shape[0], at, groups, dtype)
     y = way.layout.empty((x.shape[0], w.shape[0], *at.count), dtype)
+    if way is depthwise and depthwise_compiled.takes(w.shape[0], groups, y):
+        way = depthwise_compiled
     if y.size:
         way.convolve(*_of(dtype, x, w, bias), at, groups, out=y)
     return y
@@ -38,6 +42,8 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
         return np.zeros((oc, c // groups, *at.kernel), dtype)
     way = choose_weight_gradient(n, c, oc, at, groups, dtype)
     dy, x, _ = _of(dtype, dy, x, None)
+    if way is depthwise and depthwise_compiled.takes(oc, groups, x):
+        way = depthwise_compiled
     return way.weight_gradient(dy, x, at, groups)
 
 
@@ -48,6 +54,9 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
     dy, w, _ = _of(dtype, dy, w, None)
     way = choose(n, oc, c, at, groups, dtype)
     dx = way.layout.empty((n, c, at.rows.size, at.columns.size), dtype)  # shared by all parts
+    if way is depthwise and depthwise_compiled.takes(oc, groups, dx):
+        depthwise_compiled.input_gradient(dy, w, at, groups, dx)
+        return dx
     deep = way is im2col and im2col.is_deep(n, oc, at, groups)
     if n and not deep and input_gradient_apart.takes(at, groups):
         input_gradient_apart.input_gradient(dy, w, at, way.layout, dx)

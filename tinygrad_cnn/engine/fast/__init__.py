@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from typing import Any
 
 from tinygrad_cnn.engine.configuration import configuration
 
-__all__ = ["is_available", "is_on"]
+__all__ = ["is_available", "is_on", "kernels"]
+
+LEAST = 1 << 13  # values of an array for which a call of a kernel, 4 µs, pays
 
 
 @functools.cache
@@ -22,3 +25,18 @@ def is_available() -> bool:
 def is_on() -> bool:
     """Return whether to use compiled kernels: installed, and not switched off by `options`."""
     return configuration.get().fast and is_available()
+
+
+def kernels(name: str, x: Any, least: int = LEAST) -> Any:
+    """Return a module of this package that computes with an array `x`, or None for NumPy.
+
+    Arrays of less than `least` values are for NumPy, and dtypes other than float32 and float64.
+    """
+    if x.size < least or x.dtype.char not in "fd" or not is_on() or not x.dtype.isnative:
+        return None
+    return _module(name)
+
+
+@functools.cache
+def _module(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")

@@ -38,15 +38,16 @@ def run(kernel: Kernel, *operands: Any, pieces: int = 1, work: int = 0, scratch:
     dtype = arrays[0].dtype
     key = (kernel, dtype, sizes, pieces, work, scratch)
     tapes: dict[Any, Tape] = _kept.__dict__.setdefault("tapes", {})
-    tape = tapes.get(key)
+    tape = tapes.pop(key, None)  # not there while it runs: a signal handler may compute
     if tape is None:
-        if len(tapes) >= MOST:
-            tapes.clear()
-        tape = tapes[key] = _tape(kernel, dtype, sizes, pieces, work, scratch)
+        tape = _tape(kernel, dtype, sizes, pieces, work, scratch)
     tape.at[:] = [array.__array_interface__["data"][0] for array in arrays]
     if len(tape.numbers):
         tape.numbers[:] = [o for o, k in zip(operands, kinds, strict=True) if k == "Scalar"]
     tape.run()
+    if len(tapes) >= MOST:
+        tapes.clear()
+    tapes[key] = tape
 
 
 def run_rows(key: Hashable, write: Callable[[RowWriter], None], arrays: Sequence[Array]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.engine import fast
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.layout import like
 from tinygrad_cnn.engine.memory import empty, empty_like
@@ -24,6 +25,10 @@ SMALL = 1 << 21  # comparisons for which images are pooled as a whole
 
 def maximum(x: Array, at: Windows) -> Array:
     """Return the largest value under each window: (..., H, W) → (..., OH, OW)."""
+    compiled = fast.kernels("pooled", x)
+    y: Array | None = None if compiled is None else compiled.maximum(x, at)
+    if y is not None:
+        return y
     if x.size * len(at.cells) > SMALL:
         return max_pooling.maximum(x, at)
     padded = at.pad(x, max_pooling.lowest(x.dtype))
@@ -33,6 +38,10 @@ def maximum(x: Array, at: Windows) -> Array:
 
 def winner(x: Array, y: Array, at: Windows) -> Array:
     """Return the kernel offset, i·KW + j, of the first value under each window that equals `y`."""
+    compiled = fast.kernels("pooled", x)
+    found: Array | None = None if compiled is None else compiled.winner(x, at)
+    if found is not None:
+        return found
     if x.size * len(at.cells) > SMALL:
         return max_pooling.winner(x, y, at)
     first, *others = at.cells
@@ -60,6 +69,10 @@ def gather(x: Array, won: Array, at: Windows) -> Array:
 
 def scatter(u: Array, won: Array, at: Windows) -> Array:
     """Return zeros with `u` added at the offset `won` of each window, the adjoint of `gather`."""
+    compiled = fast.kernels("pooled", u)
+    dx: Array | None = None if compiled is None else compiled.scatter(u, won, at)
+    if dx is not None:
+        return dx
     if u.size * at.rows.stride * at.columns.stride * len(at.cells) > SMALL:
         return winners.scatter(u, won, at)
     u = like(u, won)

@@ -1,0 +1,119 @@
+"""The eager engine with compiled kernels: where they are used, and that results stay the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+from tinygrad_cnn.engine import fast
+
+nn = tg.nn
+
+NEVER = """
+import sys
+import numpy as np
+import tinygrad_cnn as tg
+model = tg.nn.models.LeNet5()
+optimizer = tg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+for _ in range(2):
+    optimizer.zero_grad()
+    tg.cross_entropy(model(np.zeros((1, 1, 28, 28), "f4")), [3]).backward()
+    optimizer.step()
+with tg.engine.options(fast=False):
+    tg.softmax(np.zeros((200, 100)))
+assert not {"numba", "llvmlite"} & sys.modules.keys()
+"""
+
+
+def test_numba_is_imported_for_large_arrays_only() -> None:
+    subprocess.run([sys.executable, "-c", NEVER], check=True)
+
+
+def layers(dtype: str) -> Any:
+    tg.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.BatchNorm2d(16), nn.ReLU6(),
+        nn.Conv2d(16, 16, 5, stride=2, padding=2, groups=16), nn.MaxPool2d(3, 1, padding=1),
+        nn.Flatten(), nn.Linear(256, 40), nn.Softmax(),
+    ).astype(dtype)  # fmt: skip
+
+
+def trained(kind: Any, dtype: str, steps: int = 3, **options: Any) -> list[np.ndarray[Any, Any]]:
+    """Return what a network, its gradients and its statistics are after some steps."""
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((32, 3, 16, 16)).astype(dtype), rng.random((32, 40)).astype(dtype)
+    model = layers(dtype)
+    optimizer = kind(model.parameters(), **options)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = ((model(x) - y) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+    found = [loss.numpy(), *[p.grad for p in model.parameters()]]
+    return [np.array(a) for a in [*found, *model.state_dict().values()]]
+
+
+@pytest.mark.skipif(not fast.is_available(), reason="needs the extra fast")
+@pytest.mark.parametrize(
+    ("dtype", "rounding"), [("float32", 2e-5), ("float64", 1e-12)], ids=["float32", "float64"]
+)
+def test_training_is_the_same_with_and_without_compiled_kernels(
+    dtype: str, rounding: float
+) -> None:
+    with tg.engine.options(fast=False):
+        expected = trained(tg.optim.SGD, dtype, steps=1, lr=0.01, momentum=0.9)
+    found = trained(tg.optim.SGD, dtype, steps=1, lr=0.01, momentum=0.9)
+    differ = False
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype
+        assert abs(a - b).max() <= rounding * max(1.0, abs(b).max())
+        differ |= not np.array_equal(a, b)
+    assert differ  # the kernels were used
+
+
+@pytest.mark.parametrize("kind", [tg.optim.SGD, tg.optim.Adam, tg.optim.AdamW])
+def test_training_has_the_same_bits_on_one_and_two_threads(kind: Any) -> None:
+    results = []
+    for count in (1, 2, 2):
+        with tg.num_threads(count):
+            results.append(trained(kind, "float32", lr=0.01))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(not fast.is_available(), reason="needs the extra fast")
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (tg.optim.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+        (tg.optim.SGD, {}),
+        (tg.optim.SGD, {"momentum": 0.9, "dampening": 0.5}),
+        (tg.optim.Adam, {"weight_decay": 0.01}),
+        (tg.optim.AdamW, {}),
+    ],
+)
+def test_optimizers_have_the_same_bits_with_and_without_kernels(kind: Any, options: Any) -> None:
+    results = []
+    for on in (False, True):
+        rng = np.random.default_rng(0)
+        parameters = [
+            tg.nn.Parameter(rng.standard_normal(shape).astype("f4"))
+            for shape in ((300, 700), (9000,), (10,))
+        ]
+        optimizer = kind(parameters, lr=0.1, **options)
+        with tg.engine.options(fast=on):
+            for _ in range(3):
+                for k, p in enumerate(parameters):
+                    g = rng.standard_normal(p.shape).astype("f4")
+                    p.grad = np.asfortranarray(g) if k == 1 else g
+                optimizer.step()
+        results.append([p.numpy() for p in parameters])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
