@@ -249,6 +249,23 @@ def test_labels_and_images_of_any_memory() -> None:
             assert_close(compiled.state(), eager.state(), 1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["i4", "i8"])
+def test_an_array_of_the_function_is_read_in_each_call(dtype: str) -> None:
+    labels = np.zeros(4, dtype)
+    factors = np.asfortranarray(np.ones((4, 3)))
+
+    @tg.compile
+    def step(x: Any) -> Any:
+        return tg.cross_entropy(x * factors, labels)
+
+    x = tg.Tensor(np.random.default_rng(0).standard_normal((4, 3)))
+    for k in range(5):
+        labels[...] = k % 3
+        factors[...] = k
+        expected = tg.cross_entropy(x * factors, labels).item()
+        np.testing.assert_allclose(step(x).item(), expected, 1e-12)
+
+
 def test_a_frozen_parameter_keeps_its_values() -> None:
     def freeze(p: list[tg.Tensor]) -> Any:
         p[0].requires_grad = False

@@ -18,15 +18,17 @@ from tinygrad_cnn.ops.targets import checked_target, class_axis, without
 @lowers("cross_entropy")
 def cross_entropy(writer: Writer, call: ForwardCall) -> bool:
     """Write the loss and the powers of the logits; only of labels, reduced to a number."""
-    logits, powers, loss = call.arguments["logits"], call.shared["powers"], call.result
+    logits, powers, loss = call.arguments["logits"], call.shared.get("powers"), call.result
     if not _has_rows(writer, call):
         return False
+    size = math.prod(logits.shape)
+    place = writer.temporary(size, loss.dtype) if powers is None else writer.at(powers)
     cube, count = _cube(writer, call), _count(call)
     known, shares = _labels(writer, call)
     losses = writer.temporary(count, loss.dtype)
     step, width, pieces = softmax.pieces_of(*cube)
     writer.row(
-        softmax.cross_entropy, loss.dtype, writer.at(logits), known, writer.at(powers), losses,
+        softmax.cross_entropy, loss.dtype, writer.at(logits), known, place, losses,
         *cube, step, width, pieces=pieces, work=math.prod(cube) * engine.WORK, scratch=3 * width,
     )  # fmt: skip
     writer.row(kernels.shared_sum, loss.dtype, losses, shares, writer.at(loss), count)
@@ -61,7 +63,10 @@ def _has_rows(writer: Writer, call: ForwardCall) -> bool:
     target = arguments["target"]
     if arguments["reduction"] not in ("mean", "sum") or arguments["weight"] is not None:
         return False
-    if arguments["label_smoothing"] or not writer.are_alike(logits, call.shared["powers"]):
+    powers = call.shared.get("powers", logits)
+    if arguments["label_smoothing"] or not writer.are_alike(logits, powers):
+        return False
+    if logits.dtype != call.result.dtype or logits.dtype.char not in "fd":
         return False
     at = _axis(call)
     if not isinstance(target, StepValue) or target.dtype.kind not in "iu":

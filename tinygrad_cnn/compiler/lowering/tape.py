@@ -22,6 +22,7 @@ from tinygrad_cnn.compiler.program import (
     StoreGradient,
 )
 from tinygrad_cnn.engine import threads
+from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.chunks import memory_order
 from tinygrad_cnn.engine.fast.kernel import Kernel
 from tinygrad_cnn.engine.fast.machine import KernelCall
@@ -72,6 +73,8 @@ class Writer:
     sources : list
         What is at each place of the table of addresses: a `MemoryBlock` of the arena, a
         `LeafValue`, the array of a constant, an `Imported`, or what sets its own address.
+    copies : list of (ndarray, ndarray)
+        Constants of another dtype or memory order, and what rows read in their place.
     rows, reads, changed
         Of the current instruction: its rows, the numbers that are read before each run with their
         places, and the leaves that rows write to.
@@ -86,6 +89,7 @@ class Writer:
         self.changed: dict[LeafValue, None] = {}  # by rows of this instruction
         self.status = np.zeros(1, np.int64)
         self.explanations: list[tuple[Callable[..., object], tuple[StepValue, ...]]] = []
+        self.copies: list[tuple[Array, Array]] = []
         self._places: dict[StepValue, int] = {}
         self._orders: dict[StepValue, Order] = {}
         self._of_leaves = _of_leaves(program)
@@ -260,7 +264,10 @@ class Writer:
             return self._placed(value)
         if isinstance(value, ConstantValue):
             array = value.array.transpose(self.order(value))
-            return self._placed(np.array(array, dtype, order="C"))
+            read = np.asarray(array, dtype, order="C")
+            if not np.may_share_memory(read, array):
+                self.copies.append((array, read))
+            return self._placed(read)
         size = math.prod(value.shape) * dtype.itemsize
         if value in self._computed:
             return self._placed(MemoryBlock(size, self._now, self._now))

@@ -53,7 +53,7 @@ class TapeMemory:
         self.number_table = np.array(writer.numbers, np.float64)
         self.at: memoryview[int] = self.addresses.data
         self.numbers: memoryview[float] = self.number_table.data  # type: ignore[assignment]
-        self.status = writer.status
+        self.status, self.copies = writer.status, writer.copies
         self.lock = threading.RLock()
         base = self._arena.ctypes.data
         for place, (source, block) in enumerate(zip(writer.sources, blocks, strict=True)):
@@ -161,8 +161,11 @@ class TapeRun:
             return self._run(arrays)
 
     def _run(self, arrays: tuple[Array, ...]) -> list[Array]:
-        if self.is_first and configuration.get().poison:
-            self.memory.poison()
+        if self.is_first:
+            if configuration.get().poison:
+                self.memory.poison()
+            for array, copy in self.memory.copies:  # its owner may have changed it
+                copy[...] = array
         if self._are_copied:
             for view, array in zip(self._views, arrays, strict=True):
                 view[...] = array  # type: ignore[index]  # none is None
