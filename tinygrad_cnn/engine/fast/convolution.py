@@ -76,25 +76,31 @@ def convolve_stacked(
     groups: Whole, biased: Whole, step: Whole, piece: PieceIndex, scratch: Scratch,
     real: Conversion,
 ) -> None:  # fmt: skip
-    """Compute y = w ∗ x + bias, at `step` rows a piece, each from stacked image rows."""
+    """Compute y = w ∗ x + bias, at `step` rows a piece, each from stacked image rows.
+
+    The kernels are (OC, KW, KH, C), or (KW, KH, C, OC) for one image.
+    """
     zero, one, deep = real(0), real(1), tall * channels
-    padded = (out_width - 1) * across + wide
-    for i in range(piece * step, min(out_height, piece * step + step)):
+    padded, taps = (out_width - 1) * across + wide, wide * tall * channels
+    first, last = piece * step, min(out_height, piece * step + step)
+    matrix = moved(scratch, padded * deep * images)
+    for i in range(first, last):
         stack_rows(x, scratch, height, width, channels * images, tall, i * down - above, row_gap,
                    left, padded, zero)  # fmt: skip
-        line = moved(y, i * out_width * filters * images)
-        if images == 1:  # the windows of the row are the rows of a matrix
-            for j in range(out_width):
-                fill(moved(line, j * filters), bias, biased, filters, 1, zero)
-            matrix = windows_of_row(scratch, padded * deep, out_width, across * deep, wide * deep)
-            gemm(PLAIN, TRANSPOSED, out_width, filters, wide * deep,
-                 one, matrix, wide * deep, w, wide * deep, one, line, filters)  # fmt: skip
-        else:
-            for j in range(out_width):
-                out = moved(line, j * filters * images)
-                fill(out, bias, biased, filters, images, zero)
-                add_window(scratch, w, out, padded, deep, images, filters, wide, wide * deep,
-                           j * across, 1, 1, one)  # fmt: skip
+        if images == 1:  # the windows are the rows of a matrix
+            windows_of_row(scratch, moved(matrix, (i - first) * out_width * taps), out_width,
+                           across * deep, taps)  # fmt: skip
+            continue
+        for j in range(out_width):
+            out = moved(y, (i * out_width + j) * filters * images)
+            fill(out, bias, biased, filters, images, zero)
+            add_window(scratch, w, out, padded, deep, images, filters, wide, taps, j * across, 1,
+                       1, one)  # fmt: skip
+    if images == 1:
+        for place in range(first * out_width, last * out_width):
+            fill(moved(y, place * filters), bias, biased, filters, 1, zero)
+        gemm(PLAIN, PLAIN, (last - first) * out_width, filters, taps, one, matrix, taps,
+             w, filters, one, moved(y, first * out_width * filters), filters)  # fmt: skip
 
 
 @kernel
@@ -166,32 +172,39 @@ def weight_gradient_stacked(
     g: Reals, x: Reals, sums: Reals, height: Whole, width: Whole, channels: Whole,
     images: Whole, filters: Whole, out_height: Whole, out_width: Whole, tall: Whole, wide: Whole,
     down: Whole, across: Whole, above: Whole, left: Whole, row_gap: Whole, gap: Whole,
-    groups: Whole, block: Whole, lanes: Whole, step: Whole, piece: PieceIndex, scratch: Scratch,
+    groups: Whole, aligned: Whole, lanes: Whole, step: Whole, piece: PieceIndex, scratch: Scratch,
     real: Conversion,
 ) -> None:  # fmt: skip
     """Compute Σ x·gᵀ over `step` rows of windows from stacked image rows.
 
-    It is (KW, KH, C, OC) for one image, else (OC, KW, KH, C).
+    It is (KW, KH, C, OC); with `aligned` above 0, (OC, KW, KH, C) with OC at that distance. Then
+    the image rows are transposed rather than g, which has few filters.
     """
     zero, one, deep = real(0), real(1), tall * channels
     taps, padded = wide * deep, (out_width - 1) * across + wide
-    out, size = moved(sums, piece * filters * taps), padded * deep
-    clear(out, filters * taps, zero)
+    size = padded * deep
+    out, turned = moved(sums, piece * filters * max(taps, aligned)), moved(scratch, size * images)
+    clear(out, filters * max(taps, aligned), zero)
     for i in range(piece * step, min(out_height, piece * step + step)):
         stack_rows(x, scratch, height, width, channels * images, tall, i * down - above, row_gap,
                    left, padded, zero)  # fmt: skip
         line = moved(g, i * out_width * filters * images)
         if images == 1:
-            matrix = windows_of_row(scratch, size, out_width, across * deep, taps)
+            windows_of_row(scratch, turned, out_width, across * deep, taps)
             gemm(TRANSPOSED, PLAIN, taps, filters, out_width,
-                 one, matrix, taps, line, filters, one, out, filters)  # fmt: skip
+                 one, turned, taps, line, filters, one, out, filters)  # fmt: skip
             continue
-        turned = moved(scratch, size * images)
-        transpose(scratch, size, images, turned, lanes)
+        if aligned:
+            transpose(scratch, size, images, turned, lanes)
         for j in range(out_width):
-            gemm(PLAIN, PLAIN, filters, taps, images,
-                 one, moved(line, j * filters * images), images,
-                 moved(turned, j * across * deep), size, one, out, taps)  # fmt: skip
+            values, cell = moved(line, j * filters * images), j * across * deep
+            if aligned:  # the columns behind a window's are sums that nothing reads
+                gemm(PLAIN, PLAIN, filters, aligned, images, one, values, images,
+                     moved(turned, cell), size, one, out, aligned)  # fmt: skip
+            else:
+                transpose(values, filters, images, turned, lanes)
+                gemm(PLAIN, PLAIN, taps, filters, images, one, moved(scratch, cell * images),
+                     images, turned, filters, one, out, filters)  # fmt: skip
 
 
 @kernel
@@ -215,13 +228,13 @@ def channel_sums(
 
 @kernel
 def rearrange(
-    x: Reals, y: Reals, parts: Whole, filters: Whole, depth: Whole, tall: Whole, wide: Whole,
+    x: Reals, y: Reals, parts: Whole, size: Whole,
+    filters: Whole, depth: Whole, tall: Whole, wide: Whole,
     x_filter: Whole, x_channel: Whole, x_row: Whole, x_column: Whole,
     y_filter: Whole, y_channel: Whole, y_row: Whole, y_column: Whole, step: Whole,
     piece: PieceIndex,
 ) -> None:  # fmt: skip
-    """Copy kernels (filters, depth, tall, wide) to other strides; add `parts` of them in order."""
-    size = filters * depth * tall * wide
+    """Copy kernels to other strides, or the sum of `parts` of them, which are `size` apart."""
     for o in range(piece * step, min(filters, piece * step + step)):
         for k in range(tall):
             for j in range(wide):

@@ -25,6 +25,7 @@ COLUMNS = 16  # of a row of windows or of an image, in a piece, at most
 PARTS = 16  # of a sum over windows, at most
 SUMS = 1 << 18  # values of all parts of a sum together, about
 FEW = 16  # filters
+MATRIX = 1 << 16  # values of the matrix of windows of one image, about
 SMALL_BLOCK = 64  # kernels whose gradient a piece computes, where there are many
 
 
@@ -55,19 +56,18 @@ class FastConvolution:
         """Add rows for y = w ∗ x + bias, given the places of all in the table of addresses."""
         if self.images == 0:
             return
-        w, options = self._arranged(rows, w, strides, self._stacked), self._options
+        w, options = self._arranged(rows, w, strides, self._order(self._stacked)), self._options
         biased = (0, 0) if bias is None else (bias, 1)
+        kernel, scratch = kernels.convolve, 0
+        step = self._columns(self._width, self._height)
+        pieces = self._height * -(-self._width // step)
         if self._stacked:
-            step = max(1, min(self._height, self._height * PIECE // max(1, self._work)))
+            kernel, step = kernels.convolve_stacked, self._rows
             pieces = -(-self._height // step)
-            kernel = kernels.convolve_stacked
-        else:
-            step = self._columns(self._width, self._height)
-            pieces = self._height * -(-self._width // step)
-            kernel = kernels.convolve
+            scratch = self._stack + (step * self._width * self._taps if self.images == 1 else 0)
         rows.row(
             kernel, self.dtype, x, w, biased[0], y, *options, biased[1], step,
-            pieces=pieces, work=self._work, scratch=self._scratch, product=self._product,
+            pieces=pieces, work=self._work, scratch=scratch, product=self._product * step,
         )  # fmt: skip
 
     def input_gradient(
@@ -76,7 +76,7 @@ class FastConvolution:
         """Add rows for x = w ∗ᵀ g + bias; `bias` belongs to the channels of x."""
         if self.images == 0:
             return
-        w = self._arranged(rows, w, strides, False)
+        w = self._arranged(rows, w, strides, self._order(False))
         biased = (0, 0) if bias is None else (bias, 1)
         height, width = self.at.rows.size, self.at.columns.size
         step = self._columns(width, height)
@@ -88,34 +88,36 @@ class FastConvolution:
 
     def weight_gradient(self, rows: RowWriter, g: int, x: int, w: int, strides: Strides) -> None:
         """Add rows for w = Σ g·xᵀ over all windows and images."""
-        size, stacked = self.filters * self._taps, self._stacked and self._has_few
-        count = self._height if stacked else self._height * self._width
-        block = self.filters if stacked or self.groups > 1 else SMALL_BLOCK
-        blocks = -(-self.filters // block)
+        count = self._height if self._stacked else self._height * self._width
+        order, length, block = self._order(self._stacked), self._taps, SMALL_BLOCK
+        kernel, scratch = kernels.weight_gradient, SMALL_BLOCK * self.images
+        if self.groups > 1:
+            block, scratch = self.filters, self.filters * self.images
+        blocks, last = -(-self.filters // block), True
+        if self._stacked:
+            kernel, blocks, block = kernels.weight_gradient_stacked, 1, 0
+            scratch = self._stack + max(self.filters * self.images, self._width * self._taps)
+            last = self.images == 1 or self.filters >= FEW
+            if not last:
+                lane = lanes(self.dtype)
+                length = block = -(-self._taps // lane) * lane
+                scratch = 2 * self._stack + lane * self.images
+        size = self.filters * length
         parts = max(1, min(PARTS // blocks, SUMS // size, self._work // PIECE, count))
         step = -(-count // parts)
         parts = -(-count // step)
         if self.images == 0:
             parts, step = 1, 0  # zeros
         sums = rows.temporary(parts * size, self.dtype)
-        if stacked:
-            kernel, scratch = kernels.weight_gradient_stacked, 2 * self._scratch
-        else:
-            kernel, scratch = kernels.weight_gradient, min(block, self.filters) * self.images
         rows.row(
             kernel, self.dtype, g, x, sums, *self._options, block, lanes(self.dtype), step,
             pieces=parts * blocks, work=self._work, scratch=scratch, product=self._product,
         )  # fmt: skip
-        order = self._order(stacked)
-        if not stacked or self.images == 1:  # the filters come last
-            _, channel, row, column = (self.filters * step for step in order)
-            order = (1, channel, row, column)
-        self._rearrange(rows, sums, order, w, strides, parts)
-
-    @property
-    def _has_few(self) -> bool:
-        """Whether gᵀ has few columns: then the rows under windows are transposed instead."""
-        return self.images == 1 or self.filters < FEW
+        if not last:
+            order = (length, *order[1:])
+        elif not (self._stacked and self.images == 1):
+            order = _filters_last(order, self.filters)
+        self._rearrange(rows, sums, order, w, strides, parts, size)
 
     @property
     def _height(self) -> int:
@@ -154,15 +156,20 @@ class FastConvolution:
             self.at.rows.kernel > 1 and columns.kernel * self._depth < SHORT
         )
 
-    @cached_property
-    def _scratch(self) -> int:
+    @property
+    def _stack(self) -> int:
         """Values of a row of stacked rows."""
-        if not self._stacked:
-            return 0
         columns = self.at.columns
         padded = (columns.windows - 1) * columns.stride + columns.kernel
-        rows = padded * self.at.rows.kernel * self.channels * self.images
-        return rows + (columns.windows * self._taps if self.images == 1 else 0)
+        return padded * self.at.rows.kernel * self.channels * self.images
+
+    @property
+    def _rows(self) -> int:
+        """The rows of windows of a piece from stacked rows."""
+        step = self._height * PIECE // max(1, self._work)
+        if self.images == 1:
+            step = min(step, MATRIX // (self._width * self._taps))
+        return max(1, min(self._height, step))
 
     @cached_property
     def _options(self) -> tuple[int, ...]:
@@ -180,31 +187,42 @@ class FastConvolution:
         return -(-width // max(1, min(parts, self._work // height // PIECE)))
 
     def _order(self, stacked: bool) -> Strides:
-        """Return the strides of arranged weights: (OC, KW, KH, C) or (OC, KH, KW, C)."""
-        tall, wide = self.at.kernel
-        if stacked:
-            return self._taps, 1, self._depth, tall * self._depth
-        return self._taps, 1, wide * self._depth, self._depth
+        """Return the strides of arranged weights: (OC, KW, KH, C) or (OC, KH, KW, C).
 
-    def _arranged(self, rows: RowWriter, w: int, strides: Strides, stacked: bool) -> int:
-        """Return the place of the arranged weights, which are copied if need be."""
-        order, shape = self._order(stacked), (self.filters, self._depth, *self.at.kernel)
+        For one image stacked ones are (KW, KH, C, OC).
+        """
+        tall, wide = self.at.kernel
+        if not stacked:
+            return self._taps, 1, wide * self._depth, self._depth
+        order = self._taps, 1, self._depth, tall * self._depth
+        return _filters_last(order, self.filters) if self.images == 1 else order
+
+    def _arranged(self, rows: RowWriter, w: int, strides: Strides, order: Strides) -> int:
+        """Return the place of weights with these strides, which are copied if need be."""
+        shape = (self.filters, self._depth, *self.at.kernel)
         if all(n == 1 or a == b for n, a, b in zip(shape, strides, order, strict=True)):
             return w
-        copy = rows.temporary(self.filters * self._taps, self.dtype)
-        self._rearrange(rows, w, strides, copy, order, 1)
+        size = self.filters * self._taps
+        copy = rows.temporary(size, self.dtype)
+        self._rearrange(rows, w, strides, copy, order, 1, size)
         return copy
 
     def _rearrange(
-        self, rows: RowWriter, source: int, of: Strides, result: int, to: Strides, parts: int
-    ) -> None:
-        size = self.filters * self._taps * parts
-        step = max(1, self.filters * (PIECE >> 4) // size)
+        self, rows: RowWriter, source: int, of: Strides, result: int, to: Strides, parts: int,
+        size: int,
+    ) -> None:  # fmt: skip
+        """Add a row for a copy of the weights, or of the sum of parts of `size` values."""
+        step = max(1, self.filters * (PIECE >> 4) // (size * parts))
         rows.row(
-            kernels.rearrange, self.dtype, source, result, parts,
+            kernels.rearrange, self.dtype, source, result, parts, size,
             self.filters, self._depth, *self.at.kernel, *of, *to, step,
-            pieces=-(-self.filters // step), work=size,
+            pieces=-(-self.filters // step), work=size * parts,
         )  # fmt: skip
+
+
+def _filters_last(order: Strides, filters: int) -> Strides:
+    _, channel, row, column = order
+    return 1, channel * filters, row * filters, column * filters
 
 
 def sum_channels(
@@ -221,6 +239,6 @@ def sum_channels(
         pieces=parts, work=2 * size, scratch=channels * images,
     )  # fmt: skip
     rows.row(
-        kernels.rearrange, dtype, sums, y, parts, channels, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-        channels, work=channels * parts,
+        kernels.rearrange, dtype, sums, y, parts, channels, channels, *[1] * 11, channels,
+        work=channels * parts,
     )  # fmt: skip

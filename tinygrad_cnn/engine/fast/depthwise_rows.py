@@ -47,7 +47,8 @@ class DepthwiseConvolution(FastConvolution):
             scratch=stretches * self._block * self.images,
         )  # fmt: skip
         if not is_ordered:
-            self._rearrange(rows, place, order, w, strides, 1)
+            size = self.filters * self._cells
+            self._rearrange(rows, place, order, w, strides, 1, size)
 
     def _convolve(
         self, rows: RowWriter, x: int, w: int, strides: Strides, bias: int | None, y: int,
@@ -55,7 +56,7 @@ class DepthwiseConvolution(FastConvolution):
     ) -> None:  # fmt: skip
         if self.images == 0:
             return
-        w = self._arranged(rows, w, strides, False)
+        w = self._arranged(rows, w, strides, self._order(False))
         place, biased = (w, 0) if bias is None else (bias, 1)
         small = self._is_3x3 and not (transposed and self._strides != (1, 1))
         height, width = self._size

@@ -18,7 +18,7 @@ from tinygrad_cnn.engine.fast.tiles import compiled_product
 
 _ROWS = 101  # CblasRowMajor: the order of the matrices
 PLAIN, TRANSPOSED = 111, 112  # CblasNoTrans, CblasTrans
-NARROW = 8  # columns of a product: below, BLAS is faster
+NARROW = 3  # columns of a product: below, BLAS is faster
 LONG = 1 << 9  # values of a row of B: above, its columns are far apart in memory,
 DEEP = 1 << 8  # and BLAS, which copies them, is faster from as many rows on
 _WHOLE = types.int64

@@ -21,15 +21,19 @@ _WHOLE = types.int64
 
 def _panel(tall: int, vectors: int, half: bool = False, masked: bool = False) -> Any:
     """Return the product with as many columns of B as a block has, by blocks of few rows."""
-    high, four, one = (product_tile(rows, vectors, half, masked) for rows in (tall, 4, 1))
+    high, six, four, one = (product_tile(rows, vectors, half, masked) for rows in (tall, 6, 4, 1))
 
     @numba.njit(**FLAGS)
     def panel(m, k, a, a_row, a_column, b, b_row, alpha, beta, c, c_row, columns):  # type: ignore[no-untyped-def]
         i = 0
-        while tall > 4 and m - i >= tall:
+        while m - i >= tall:
             high(k, moved(a, i * a_row), a_row, a_column, b, b_row, alpha, beta,
                  moved(c, i * c_row), c_row, columns)  # fmt: skip
             i += tall
+        if m - i == 6 and tall != 6:
+            six(k, moved(a, i * a_row), a_row, a_column, b, b_row, alpha, beta,
+                moved(c, i * c_row), c_row, columns)  # fmt: skip
+            i += 6
         while m - i >= 4:
             four(k, moved(a, i * a_row), a_row, a_column, b, b_row, alpha, beta,
                  moved(c, i * c_row), c_row, columns)  # fmt: skip
@@ -43,7 +47,7 @@ def _panel(tall: int, vectors: int, half: bool = False, masked: bool = False) ->
 
 
 _wide, _pair, _one = _panel(6, WIDE), _panel(TALL, 2), _panel(12, 1)
-_half, _rest = _panel(12, 1, half=True), _panel(4, 1, masked=True)
+_half, _rest = _panel(12, 1, half=True), _panel(12, 1, masked=True)
 
 
 @numba.njit(**FLAGS)  # type: ignore[untyped-decorator]

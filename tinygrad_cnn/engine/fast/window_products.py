@@ -131,16 +131,14 @@ def stack_rows(
 
 
 @inner  # type: ignore[untyped-decorator]
-def windows_of_row(rows: Any, size: int, count: int, apart: int, taps: int) -> Any:
-    """Copy the windows of one image's stacked rows, each to a row of a matrix behind them.
+def windows_of_row(rows: Any, matrix: Any, count: int, apart: int, taps: int) -> None:
+    """Copy the windows of one image's stacked rows, each to a row of a matrix.
 
     BLAS takes no matrix whose rows overlap.
     """
-    matrix = moved(rows, size)
     for j in range(count):
         for i in range(taps):
             matrix[j * taps + i] = rows[j * apart + i]
-    return matrix
 
 
 @inner  # type: ignore[untyped-decorator]
