@@ -28,10 +28,10 @@ from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.engine import fast
 
-__all__ = ["CapturedStep", "Rebound", "captured"]
+__all__ = ["CapturedStep", "Sized", "captured"]
 
 
-class Rebound(Exception):  # noqa: N818  # no error
+class Sized(Exception):  # noqa: N818  # no error
     """A layer got its size in the run, so that its program is not kept."""
 
     def __init__(self, result: Any) -> None:
@@ -230,7 +230,7 @@ def captured(
     ------
     CompileError
         If it does what a replay could not repeat.
-    Rebound
+    Sized
         If a layer got its size in the run.
     """
     for value in signature.values:
@@ -249,16 +249,9 @@ def captured(
         returned = recorder.result(result)
     tensors = iter([leaf.tensor for leaf in recorder.leaves.values()])
     changed = recorder.holders.changed_beside(tensors)
-    rebound = recorder.holders.rebound()
     result = detached(plain_result(result))
-    if rebound and recorder.holders.sized:
-        raise Rebound(result)
-    if rebound:
-        raise CompileError(
-            f"compile: {name} sets the attribute {rebound} of a module, which a replay would not "
-            "repeat; make it a result of the function, or set it in a function marked with @effect "
-            "(tinygrad_cnn.core.effects)"
-        )
+    if recorder.holders.sized:
+        raise Sized(result)
     if changed is not None:
         raise CompileError(
             f"compile: {name} changes {changed.name or 'a Tensor'} of shape {changed.shape} in "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -84,11 +85,29 @@ class LeavesGuard(StepGuard):
 
     def __init__(self, leaves: Mapping[str, Variable]) -> None:
         self._leaves = list(leaves.items())
-        self._kept = [_kind(leaf) for _, leaf in self._leaves]
+        self._tensors = list(leaves.values())
+        self._kept = [*map(_kind, self._tensors)]
+        self._note()
+
+    def _note(self) -> None:
+        self._arrays = [*map(_ARRAY, self._tensors)]  # kept, or an id could be another's
+        self._ids = [*map(id, self._arrays)]
+        self._others = [*map(_OTHERS, self._tensors)]
 
     def holds(self) -> bool:
-        """Compare all leaves."""
-        return [_kind(leaf) for _, leaf in self._leaves] == self._kept
+        """Compare all leaves, first by the identity of their arrays."""
+        is_same = [*map(id, map(_ARRAY, self._tensors))] == self._ids
+        others = [*map(_OTHERS, self._tensors)]
+        if is_same and others == self._others and not self._is_hooked():
+            return True
+        if [*map(_kind, self._tensors)] != self._kept:
+            return False
+        self._note()
+        return True
+
+    def _is_hooked(self) -> bool:
+        """Return whether a leaf has, or had, hooks: these may have changed."""
+        return any(hooks is not None for _, hooks in self._others)
 
     def change(self) -> str:
         """Return the name of the leaf that has changed."""
@@ -96,6 +115,9 @@ class LeavesGuard(StepGuard):
             if _kind(leaf) != kept:
                 return f"{name}: {kept} became {_kind(leaf)}"
         return "a leaf"
+
+
+_ARRAY, _OTHERS = attrgetter("_array"), attrgetter("requires_grad", "_hooks")
 
 
 def _kind(leaf: Variable) -> tuple[Any, ...]:

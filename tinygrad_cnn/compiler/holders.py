@@ -34,7 +34,6 @@ class Holders:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._modules: dict[int, tuple[Any, str]] = {}
-        self._before: dict[int, list[tuple[Any, Any, list[Any]]]] = {}
         self._is_unsized = False
         self._names: dict[int, str] = {}  # of Tensors, by id
         self._held: dict[int, Any] = {}  # arrays and Tensors by id
@@ -53,9 +52,6 @@ class Holders:
         if id(module) in self._modules:
             return
         self._modules[id(module)] = module, scope
-        self._before[id(module)] = [
-            (label, view, list(view)) for label, view in _views(vars(module))
-        ]
         self._is_unsized |= bool(getattr(module, "_unsized", ""))
         self._note(vars(module), scope)
 
@@ -148,27 +144,6 @@ class Holders:
             if changed > self._started and not any(a < changed < b for a, b in self._explained):
                 return tensor
         return None
-
-    def rebound(self) -> str:
-        """Return what the run itself changed in a module, such as "features.0.count", or ""."""
-        for module, scope in self._modules.values():
-            for label, view, before in self._before[id(module)]:
-                now = list(view)
-                if len(now) != len(before) or any(
-                    a is not b for a, b in zip(now, before, strict=True)
-                ):
-                    names = list(vars(module)) if not label else [label]
-                    at = next(
-                        (
-                            k
-                            for k, (a, b) in enumerate(zip(now, before, strict=False))
-                            if a is not b
-                        ),
-                        len(names) - 1,
-                    )
-                    name = names[at] if not label and at < len(names) else label or "attributes"
-                    return qualified(scope or type(module).__name__, name)
-        return ""
 
     @property
     def sized(self) -> bool:

@@ -11,7 +11,6 @@ from tinygrad_cnn.core.recording import float_dtype, recording
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.engine.configuration import configuration
-from tinygrad_cnn.engine.threads import limit
 
 BY_VALUE = (bool, int, float, complex, str, bytes, type(None), np.dtype)
 
@@ -37,18 +36,18 @@ class CallSignature:
     def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.values: list[Any] = []
         self.objects: list[Any] = []
+        options = configuration.get()
         parts: list[Any] = [
-            recording.get().on, float_dtype.get(), configuration.get(), limit(),
-        ]  # fmt: skip
+            (recording.get().on, float_dtype.get(), options.winograd, options.poison, options.fast)
+        ]
         for value in args:
             parts.append(self._of(value))
         if kwargs:
             for name in kwargs:
                 parts.append((name, self._of(kwargs[name])))
-        if len(self.values) > 1:
+        if len(set(map(id, self.values))) < len(self.values):
             places = {id(value): i for i, value in reversed([*enumerate(self.values)])}
-            if len(places) < len(self.values):
-                parts.append(tuple([places[id(value)] for value in self.values]))
+            parts.append(tuple([places[id(value)] for value in self.values]))
         self.key: SignatureKey = tuple(parts)
 
     def _of(self, value: Any) -> Any:
@@ -97,10 +96,10 @@ def with_inputs(
 
 def compared(key: SignatureKey, other: SignatureKey, names: list[str]) -> str:
     """Return what differs between two keys, for a message."""
-    labels = ["grad mode", "default dtype", "engine options", "number of threads", *names]
+    labels = ["grad mode, default dtype or engine options", *names]
     for place, (one, two) in enumerate(zip(key, other, strict=False)):
         if one != two:
-            label = labels[place] if place < len(labels) else f"argument {place - 4}"
+            label = labels[place] if place < len(labels) else f"argument {place - 1}"
             return f"{label}: {_shown(two)} became {_shown(one)}"
     return "the number of arguments"
 

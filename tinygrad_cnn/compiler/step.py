@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from tinygrad_cnn.compiler.captured import CapturedStep, Rebound, captured
+from tinygrad_cnn.compiler.captured import CapturedStep, Sized, captured
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.program import StepProgram
 from tinygrad_cnn.compiler.signature import CallSignature, SignatureKey, compared
@@ -84,8 +84,8 @@ class CompiledStep(Generic[P, R]):
                 step, result = captured(
                     self._function, args, kwargs, signature, self.name, self._argument_names
                 )
-            except Rebound as rebound:  # a layer got its size: the next call is captured
-                return rebound.result  # type: ignore[no-any-return]
+            except Sized as sized:  # a layer got its size: the next call is captured
+                return sized.result  # type: ignore[no-any-return]
             self._programs.setdefault(signature.key, []).insert(0, step)
             self._latest.append(step)
             return result  # type: ignore[no-any-return]
