@@ -49,8 +49,10 @@ class CapturedStep:
         Of the signature.
     calls : int
         The replays so far.
+    replayed : StepProgram
+        What replays run: `program`, or the same on tapes (option `fast`).
     runs : StepSource
-        What replays run: `source`, or the source of a program on tapes (option `fast`).
+        The source of that.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class CapturedStep:
     ) -> None:
         self.program, self.source, self.key = program, source, signature.key
         self.calls = 0
-        self.runs, self._lock = _on_tapes(program, source, recorder.template)
+        self.replayed, self.runs, self._lock = _on_tapes(program, source, recorder.template)
         self._objects = signature.objects  # the key has their ids
         self._recorder = recorder
         leaves = {value.name: value.tensor for value in recorder.leaves.values()}
@@ -203,17 +205,18 @@ class CapturedStep:
 
 def _on_tapes(
     program: StepProgram, source: StepSource, template: Any
-) -> tuple[StepSource, AbstractContextManager[Any]]:
+) -> tuple[StepProgram, StepSource, AbstractContextManager[Any]]:
     """Return what replays run, and the lock that they hold."""
     if not fast.is_on():
-        return source, nullcontext()
+        return program, source, nullcontext()
     from tinygrad_cnn.compiler.lowering.segments import on_tapes
 
     lowered = on_tapes(program)
     tapes = [i for i in lowered.instructions if isinstance(i, TapeCall)]
     if not tapes:
-        return source, nullcontext()
-    return source_of(lowered, template, source.run.__name__), tapes[0].function.memory.lock
+        return program, source, nullcontext()
+    runs = source_of(lowered, template, source.run.__name__)
+    return lowered, runs, tapes[0].function.memory.lock
 
 
 def captured(

@@ -117,6 +117,11 @@ class CompiledStep(Generic[P, R]):
         """The programs, the latest last."""
         return [step.program for step in self._latest]
 
+    @property
+    def replayed(self) -> list[StepProgram]:
+        """The programs as replays run them, the latest last: with the extra `fast`, on tapes."""
+        return [step.replayed for step in self._latest]
+
     def program(self, *args: P.args, **kwargs: P.kwargs) -> StepProgram:
         """Return the program for such a call; without arguments, the latest.
 

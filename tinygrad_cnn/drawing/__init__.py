@@ -67,7 +67,7 @@ def draw(
     ----------
     y : Tensor, CompiledStep or StepProgram
         A recorded result; with a trace, any result computed inside it. Or a captured step, of which
-        the newest program is drawn, or one of its ``programs``; only `depth`, `title` and `style`
+        the newest program is drawn as replays run it, or one of its ``programs``; only `depth`, `title` and `style`
         apply to these.
     depth : int, optional
         Fold modules below this depth into one node each; 1 shows the model's layers. If neither
@@ -168,7 +168,7 @@ def _step_drawing(
     if isinstance(step, CompiledStep):
         if not step.programs:
             raise ValueError("draw: the step has captured nothing yet; call it once")
-        step = step.programs[-1]
+        step = step.replayed[-1]
     depth, style = checked_depth(options["depth"]), options["style"]
     return StepDrawing(step, depth, options["title"], PLAIN if style is None else style)
 
