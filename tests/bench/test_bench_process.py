@@ -122,6 +122,27 @@ def test_the_peak_of_memory_is_that_in_use(call: str) -> None:
     assert 59e6 < int(asked.stdout) < 63e6
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux tells")
+def test_the_peak_of_first_calls_does_not_count_but_what_they_leave_does() -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np\n"
+        "from worker.memory import peak_of\n"
+        "kept = []\n"
+        "def call():\n"
+        "    if not kept:\n"
+        "        big = np.ones(90_000_000, 'u1'); del big\n"
+        "        kept.append(np.ones(20_000_000, 'u1'))\n"
+        "    small = np.ones(10_000_000, 'u1')\n"
+        "print(peak_of(call, 2, first=1))"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", program, str(FOLDER)],
+        capture_output=True, check=True, text=True, env={**os.environ, **RETURN_FREED},
+    )  # fmt: skip
+    assert 29e6 < int(asked.stdout) < 33e6
+
+
 def test_a_build_sets_the_number_of_threads() -> None:
     handler = RequestHandler("tinygrad_cnn")
     for count in (3, 2):

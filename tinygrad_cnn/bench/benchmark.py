@@ -23,7 +23,9 @@ from tinygrad_cnn.bench.report import (
     WorkloadTimings,
 )
 from tinygrad_cnn.bench.sides import (
+    COMPILED,
     EAGER,
+    FAST,
     NUMPY,
     OURS,
     PEERS,
@@ -46,7 +48,7 @@ CHECKED_LOGITS = 8
 ALIKE = 1e-4  # relative difference of a forward pass from the same weights
 ALIKE_LATER = 5e-3  # of the next losses: a near-tie in a maximum may go either way in float32
 CHECKED_LOSSES = (ALIKE, ALIKE_LATER, ALIKE_LATER)
-MEMORY_STEPS = 2
+MEMORY_STEPS, CAPTURING_STEPS = 2, 2  # the first captures, the second is checked
 STARTING, IMPORTING_PEERS, COMPILING = 1.0, 3.0, 8.0  # seconds, for the estimate of the time left
 COMPILED_WITHIN = 120.0  # seconds; the limit of a first run, which may compile kernels
 
@@ -421,8 +423,9 @@ class _Measurement:
     def weigh(self, threads: int) -> None:
         """Measure peak memory, each side in a fresh process warmed up on one example.
 
-        Freed blocks go back to the system, or the peak would also count those that the C library
-        keeps, which depend on the sizes freed before.
+        Of a compiled step, it is the peak of replays, with the memory that they keep. Freed blocks
+        go back to the system, or the peak would also count those that the C library keeps, which
+        depend on the sizes freed before.
         """
         for workload in self.plan.weighed:
             for side in _weighed(self.report, workload):
@@ -436,7 +439,12 @@ class _Measurement:
                     it.ask("build", **fields | {"batch": 1})
                     it.ask("run", limit, times=1)
                     it.ask("build", **fields)
-                    size = it.ask("memory", limit * MEMORY_STEPS, steps=MEMORY_STEPS)["bytes"]
+                    captures = CAPTURING_STEPS if side.variant in (COMPILED, FAST) else 0
+                    if captures:  # it has loaded kernels, which are no memory of a step
+                        it.ask("run", max(limit, COMPILED_WITHIN), times=1)
+                        it.ask("build", **fields)
+                    given = {"steps": MEMORY_STEPS, "before": captures}
+                    size = it.ask("memory", limit * (MEMORY_STEPS + captures), **given)["bytes"]
                     self.report.memory.append(
                         Memory(workload, threads, side.framework, side.variant, size)
                     )

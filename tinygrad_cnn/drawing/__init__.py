@@ -67,8 +67,8 @@ def draw(
     ----------
     y : Tensor, CompiledStep or StepProgram
         A recorded result; with a trace, any result computed inside it. Or a captured step, of which
-        the newest program is drawn as replays run it, or one of its ``programs``; only `depth`, `title` and `style`
-        apply to these.
+        the newest program is drawn as replays run it, or one of its ``programs``; only `depth`,
+        `title` and `style` apply to these.
     depth : int, optional
         Fold modules below this depth into one node each; 1 shows the model's layers. If neither
         values, gradients nor heat are shown, a repeated block is then drawn once, marked "× n".

@@ -12,21 +12,26 @@ from typing import Any
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def peak_of(call: Callable[[], Any], times: int) -> int | None:
+def peak_of(call: Callable[[], Any], times: int, first: int = 0) -> int | None:
     """Return the bytes by which the process grows at the peak of `times` calls.
 
-    Library pages read from files are not counted. None where the system does not report it (only
-    Linux does).
+    Before these are `first` calls, whose peak does not count, but what they leave does. Library
+    pages read from files are not counted. None where the system does not report it (only Linux
+    does).
     """
     if not CLEAR.exists():
         return None
     gc.collect()
     _give_back()
+    before = _status()
+    for _ in range(first):
+        call()
+    if first:
+        _give_back()
     try:
         CLEAR.write_text("5")  # reset the peak
     except OSError:
         return None
-    before = _status()
     for _ in range(times):
         call()
     after = _status()

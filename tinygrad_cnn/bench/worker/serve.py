@@ -156,9 +156,9 @@ class RequestHandler:
         """Follow the course for the next epoch and report its losses, seconds and accuracy."""
         return next(self.epochs)._asdict()
 
-    def do_memory(self, steps: int) -> Answer:
-        """Train and report the peak memory growth."""
-        return {"bytes": peak_of(self.calls.step, steps)}
+    def do_memory(self, steps: int, before: int = 0) -> Answer:
+        """Train and report the peak memory growth, after some steps that do not count."""
+        return {"bytes": peak_of(self.calls.step, steps, before)}
 
     def do_profile(self, steps: int) -> Answer:
         """Train and report each op's work and time in a step."""
