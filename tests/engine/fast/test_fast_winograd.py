@@ -16,7 +16,7 @@ from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.convolution import algorithm, reference, winograd_compiled
 
 winograd_rows = pytest.importorskip("tinygrad_cnn.engine.fast.winograd_rows")
-from tinygrad_cnn.engine.fast import machine  # noqa: E402
+from tinygrad_cnn.engine.fast import machine, running  # noqa: E402
 from tinygrad_cnn.engine.fast import winograd_transforms as transforms  # noqa: E402
 from tinygrad_cnn.engine.fast.arrays import ArrayRows  # noqa: E402
 from tinygrad_cnn.engine.fast.convolution_choice import fast_convolution  # noqa: E402
@@ -212,6 +212,14 @@ def test_tiles_are_chosen_where_they_pay(case: Case, dtype: str, tiled: bool) ->
     for off in ({"winograd": False}, {"fast": False}):
         with tg.engine.options(**off):
             assert algorithm.choose(*sizes) is not winograd_compiled
+
+
+def test_kept_programs_hold_no_memory() -> None:
+    x, _, w, *_ = operands(PLAIN)
+    tg.conv2d(x, w, padding=1)
+    tapes = [tape for tape, _ in running._kept.row_tapes.values()]
+    assert tapes
+    assert not any(tape._scratch for tape in tapes)
 
 
 def test_a_signal_handler_may_compute_the_same_convolution(monkeypatch: Any) -> None:

@@ -190,14 +190,12 @@ class Tape:
         self._scratch: list[NDArray[Any]] = []
         self._counters = np.zeros(APART * len(rows) if splits else 0, np.int64)
         self._rows_at = self._rows.ctypes.data
-        self._alone = (
-            self._rows_at, len(rows), self.at.ctypes.data, self.numbers.ctypes.data,
-            0, self._scratches(1)[0], self.status.ctypes.data,
-        )  # fmt: skip
+        self._alone: tuple[int, ...] = ()  # the operands of a run on one thread
 
     def run(self, rows: int | None = None) -> None:
         """Run the program, or its first `rows`, on as many threads as are worth it."""
         count = threads.limit() if self._is_worth_threads else 1
+        self._alone = self._alone or self._on_one_thread()
         if count == 1:
             operands = self._alone if rows is None else (self._rows_at, rows, *self._alone[2:])
             if self._uses_blas:
@@ -212,6 +210,15 @@ class Tape:
         thread_pool.run(
             lambda i: _run(self._rows_at, rows, *tables, counters, scratch[i], status), count, count
         )
+
+    def release(self) -> None:
+        """Give the memory of the threads back until the next run."""
+        self._scratch, self._alone = [], ()
+
+    def _on_one_thread(self) -> tuple[int, ...]:
+        tables = (self.at.ctypes.data, self.numbers.ctypes.data)
+        scratch, status = self._scratches(1)[0], self.status.ctypes.data
+        return (self._rows_at, len(self._rows), *tables, 0, scratch, status)
 
     def _scratches(self, count: int) -> list[int]:
         """Return the address of memory for each of several threads."""

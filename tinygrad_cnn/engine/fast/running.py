@@ -72,6 +72,7 @@ def run_rows(key: Hashable, write: Callable[[RowWriter], None], arrays: Sequence
     used = [*arrays, *[empty((count,), dtype) for count, dtype in sizes]]
     tape.at[:] = [array.__array_interface__["data"][0] for array in used]
     tape.run()
+    tape.release()  # or hundreds of tapes would keep a megabyte for each thread
     if len(tapes) >= MOST:
         tapes.clear()
     tapes[key] = known
