@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,8 @@ import pytest
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.engine import fast
+from tinygrad_cnn.engine.fast import compiling
+from tinygrad_cnn.engine.fast.compiling import compiled
 
 nn = tg.nn
 
@@ -117,3 +122,53 @@ def test_optimizers_have_the_same_bits_with_and_without_kernels(kind: Any, optio
         results.append([p.numpy() for p in parameters])
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_without_a_folder_to_write_to_kernels_are_compiled_for_this_process() -> None:
+    def make(cache: bool) -> bool:
+        if cache:
+            raise RuntimeError("cannot cache function 'relu': no locator available")
+        return cache
+
+    assert compiled(make) is False
+
+
+def test_other_errors_of_compilation_are_raised() -> None:
+    def make(_cache: bool) -> None:
+        raise RuntimeError("another")
+
+    with pytest.raises(RuntimeError, match="another"):
+        compiled(make)
+
+
+def test_a_long_compilation_is_announced_once_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiling, "LONG", -1.0)
+    lines = []
+    for watched in (False, True):
+        monkeypatch.setattr(compiling, "_spent", [0.0])
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        monkeypatch.setattr(sys.stderr, "isatty", lambda watched=watched: watched)
+        for _ in range(3):
+            assert compiled(lambda cache: cache)
+        lines.append(sys.stderr.getvalue())
+    assert lines == ["", "tinygrad_cnn: compiling kernels, once\n"]
+
+
+KEPT = """
+import numpy as np
+import tinygrad_cnn as tg
+x = np.ones((64, 64, 4), "f4")
+print(float(tg.softmax(x).sum()))
+"""
+
+
+@pytest.mark.skipif(not fast.is_available(), reason="needs the extra fast")
+def test_kernels_are_kept_where_the_environment_says(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", KEPT]
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(2)]
+    assert [float(process.communicate()[0]) for process in both] == [4096.0] * 2
+    assert [process.returncode for process in both] == [0, 0]
+    assert list(tmp_path.rglob("*softmax*.nbi"))

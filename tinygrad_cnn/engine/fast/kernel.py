@@ -24,6 +24,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
+from tinygrad_cnn.engine.fast.compiling import compiled
+
 Reals = Any  # a pointer to values of the kernel's dtype
 Wholes = Any  # a pointer to int64
 Bytes = Any  # a pointer to uint8
@@ -139,7 +141,11 @@ class Kernel:
         exec(compile("\n" * (self._line - 1) + text, self._file, "exec"), known)
         real = types.CPointer(_TYPES[char])
         signature = types.void(ROW, ROW, types.CPointer(types.float64), WHOLE, real)
-        return numba.cfunc(signature, nopython=True, cache=True, **self._flags)(known[name])
+        return compiled(
+            lambda cache: numba.cfunc(signature, nopython=True, cache=cache, **self._flags)(
+                known[name]
+            )
+        )
 
 
 def kernel(function: Callable[..., None]) -> Kernel:

@@ -24,6 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_cnn.engine import memory, thread_pool, threads
 from tinygrad_cnn.engine.blas import on_one_thread
+from tinygrad_cnn.engine.fast.compiling import compiled
 from tinygrad_cnn.engine.fast.kernel import FIRST, WHOLE, Kernel
 
 WIDTH = 32  # whole numbers in a row
@@ -73,10 +74,7 @@ def _increased(_context: Any, _address: Any) -> Any:
 _yield = types.ExternalFunction("sched_yield", types.int32())
 
 
-@numba.njit(  # type: ignore[untyped-decorator]
-    types.void(*[WHOLE] * 7), nogil=True, cache=True
-)
-def _run(
+def _run_rows(
     rows: int, count: int, at: int, numbers: int, counters: int, scratch: int, status: int
 ) -> None:
     """Run a program until the status is not 0; `counters` is 0 on one thread."""
@@ -102,6 +100,11 @@ def _run(
                     _yield()
         if _read(status) != 0:
             break
+
+
+_run = compiled(
+    lambda cache: numba.njit(types.void(*[WHOLE] * 7), nogil=True, cache=cache)(_run_rows)
+)
 
 
 class KernelCall:

@@ -11,6 +11,7 @@ from typing import Any
 import numba
 from numba import types
 
+from tinygrad_cnn.engine.fast.compiling import compiled
 from tinygrad_cnn.engine.fast.kernel import FLAGS, moved
 from tinygrad_cnn.engine.fast.registers import lanes, product_tile, registers, transposed_block
 
@@ -96,4 +97,7 @@ def compiled_product() -> Any:
             _rest(m, k, a, a_row, a_column, moved(b, j), b_row, alpha, beta,
                   moved(c, j), c_row, n - j)  # fmt: skip
 
-    return numba.cfunc(types.void(*kinds), nopython=True, cache=True, **FLAGS)(product)
+    signature = types.void(*kinds)
+    return compiled(
+        lambda cache: numba.cfunc(signature, nopython=True, cache=cache, **FLAGS)(product)
+    )
