@@ -37,6 +37,7 @@ FAR = 4.0  # squared deviations between the shift and the mean: beyond, digits a
 LEAST, MOST = 1e-30, 1e30  # between these, float32 holds the squares that a variance is made of
 PER_PIECE = 1 << 16  # values that a piece adds or maps, about,
 IN_TURN = 128  # and the runs of a channel that it adds one after the other, at most
+LINE = 16  # read one of so many values of g before: a masked load waits for its mask, and memory
 
 
 def pixels_of_piece(pixels: int, values: int) -> int:
@@ -141,7 +142,7 @@ def gradient_sums(
         scratch[4 * c + 2] = (w[c] if scaled else real(1)) / found[c * column + row]
         scratch[4 * c + 3] = bias[c] if shifted else real(0)
         sums[base + 2 * c] = sums[base + 2 * c + 1] = real(0)
-    zero = real(0)
+    zero, touched = real(0), real(0)
     for p in range(piece * each, min(pixels, piece * each + each)):
         for c in range(channels):
             start = (p * channels + c) * run
@@ -149,10 +150,13 @@ def gradient_sums(
             scale, shift = scratch[4 * c + 2], scratch[4 * c + 3]
             first, second = zero, zero
             if masked:
+                for i in range(start, start + run, LINE):
+                    touched += g[i]
                 for i in range(start, start + run):
                     centered = x[i] - center
                     value = centered * scale + shift
-                    gradient = g[i] if low <= value <= high else zero
+                    gradient = g[i]
+                    gradient = gradient if (value >= low) & (value <= high) else zero
                     first += gradient
                     second += gradient * (centered * inverse)
             else:
@@ -161,6 +165,7 @@ def gradient_sums(
                     second += g[i] * ((x[i] - center) * inverse)
             sums[base + 2 * c] += first
             sums[base + 2 * c + 1] += second
+    scratch[0] = touched
 
 
 @kernel
@@ -194,18 +199,22 @@ def normalization_gradient(
         scratch[k + 3] = bias[c] if shifted else real(0)
         scratch[k + 4] = moments[c * moments_column] / count
         scratch[k + 5] = moments[c * moments_column + moments_row] / count
-    zero = real(0)
+    zero, touched = real(0), real(0)
     for p in range(piece * each, min(pixels, piece * each + each)):
         for c in range(channels):
             start, k = (p * channels + c) * run, 6 * c
             center, inverse, scale = scratch[k], scratch[k + 1], scratch[k + 2]
             shift, of_g, of_x = scratch[k + 3], scratch[k + 4], scratch[k + 5]
             if masked:
+                for i in range(start, start + run, LINE):
+                    touched += g[i]
                 for i in range(start, start + run):
                     centered = x[i] - center
                     value = centered * scale + shift
-                    gradient = g[i] if low <= value <= high else zero
+                    gradient = g[i]
+                    gradient = gradient if (value >= low) & (value <= high) else zero
                     dx[i] = scale * (gradient - of_g - centered * inverse * of_x)
             else:
                 for i in range(start, start + run):
                     dx[i] = scale * (g[i] - of_g - (x[i] - center) * inverse * of_x)
+    scratch[0] = touched
