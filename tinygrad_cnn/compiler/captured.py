@@ -160,15 +160,16 @@ class CapturedStep:
         }
         roots |= {f"argument {i}": v for i, v in enumerate(values) if isinstance(v, Variable)}
         roots |= {f"argument object {i}": v for i, v in enumerate(self._objects)}
-        roots |= self._recorder.holders.modules()
+        found = list(self._recorder.holders.modules())
         for instruction in self._recorder.instructions:
             if isinstance(instruction, Effect) and not isinstance(instruction, FunctionCall):
                 name = getattr(instruction.function, "__qualname__", "effect")
-                owner = getattr(instruction.function, "__self__", None)
-                roots |= {f"{name}, {key}": v for key, v in instruction.arguments.items()}
-                roots |= {} if owner is None else {name: owner}
-        generator = random.default.get()
-        return roots if generator is None else {**roots, "the default generator": generator}
+                found += [(f"{name}, {key}", v) for key, v in instruction.arguments.items()]
+                found.append((name, getattr(instruction.function, "__self__", None)))
+        found.append(("the default generator", random.default.get()))
+        for k, (name, value) in enumerate(found):  # two may have one name
+            roots[f"{name} (object {k})" if name in roots else name] = value
+        return roots
 
     def _first_difference(
         self, function: Any, args: Any, kwargs: Any, values: list[Any], before: Snapshot

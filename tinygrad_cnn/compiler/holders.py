@@ -150,9 +150,9 @@ class Holders:
         """Whether a module got its size in this run."""
         return self._is_unsized
 
-    def modules(self) -> dict[str, Any]:
-        """Return the modules that ran by name."""
-        return {scope or type(m).__name__: m for m, scope in self._modules.values()}
+    def modules(self) -> list[tuple[str, Any]]:
+        """Return the modules that ran, each with its name, which others may have too."""
+        return [(scope or type(m).__name__, m) for m, scope in self._modules.values()]
 
     # --- guards ----------------------------------------------------------------------------------
 
