@@ -178,7 +178,10 @@ class Sweep:
             given = self._recorder.input_of(leaf)
             if given is not None:
                 self._recorder.add(StoreInputGradient(given, value, copies))
-            elif self._recorder.known.get(leaf._array) is None:
+            elif (
+                id(leaf) in self._recorder.leaves  # its array may be that of a result, too
+                or self._recorder.known.get(leaf._array) is None
+            ):
                 self._recorder.add(StoreGradient(self._recorder.leaf(leaf), value, copies))
             else:
                 self._keep(leaf, value)
