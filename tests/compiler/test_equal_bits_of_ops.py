@@ -1,0 +1,187 @@
+"""Compiled calls of every op, layer and loss, and of random compositions, give the eager bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, reject, settings
+from hypothesis import strategies as st
+from numpy.typing import DTypeLike
+from support.both_ways import Trained, assert_same_bits
+from support.composed import COMPOSED
+from support.compositions import Composition, compositions
+from support.every_layer import LAYERS
+from support.example_calls import calls
+from support.machine import repeats
+from support.pytorch_recorded import LOSSES, examples
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn
+from tinygrad_cnn.check import strategies
+from tinygrad_cnn.check.call import Call
+from tinygrad_cnn.core.composition import COMPOSITIONS
+
+OURS = [name for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.")]
+DTYPES = st.sampled_from(["f4", "f8"])
+
+NOT_CAPTURED = {
+    *("AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "Upsample nearest", "Embedding"),
+    *("NLL", "NLL-images", "BCE", "BCE-weight", "BCE-saturated"),
+    *("BCEWithLogits", "BCEWithLogits-weights", "BCEWithLogits-extreme"),
+    *("TripletMargin", "CosineEmbedding", "CosineEmbedding-margin"),
+    *("KLDiv", "KLDiv-log", "KLDiv-mean"),
+}
+"""Layers and losses that compute with NumPy, beside the ops, on arrays that they are given."""
+
+
+@contextmanager
+def unless_refused() -> Iterator[None]:
+    """Leave out an example with arrays that only an object holds, or that a function makes."""
+    try:
+        yield
+    except tg.compiler.CompileError as error:
+        if "neither" not in str(error):
+            raise
+        reject()
+
+
+def captured(name: str) -> AbstractContextManager[Any]:
+    """Expect a refusal where a layer or loss computes beside the ops."""
+    if name in NOT_CAPTURED:
+        return pytest.raises(tg.compiler.CompileError, match=r"compute.* with ops")
+    return nullcontext()
+
+
+def trained(f: Any, arrays: Sequence[Any], dtype: DTypeLike) -> Trained:
+    """Return a step that computes `f` of leaves and the gradients of its sum, weighted."""
+    leaves = [tg.Tensor(x, requires_grad=True, dtype=dtype) for x in arrays]
+
+    def step(weight: Any, others: dict[str, Any]) -> tg.Tensor:
+        y: tg.Tensor = f(*leaves, **others)
+        if y.requires_grad:
+            (y * weight).sum().backward()
+        return y
+
+    return Trained(step, leaves=leaves)
+
+
+def scaled(i: int, trained: Trained) -> None:
+    """Let a call compute with other values, of the same signs and order."""
+    for leaf in trained.leaves:
+        leaf.data *= 1.0 - i / 16  # exact ties stay ties
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ops(name: str) -> None:
+    @settings(max_examples=repeats(6, 60))
+    @given(calls(name), DTYPES)
+    def check(call: Call, dtype: str) -> None:
+        assume(call.inputs and all(x.size for x in call.inputs))
+        y = np.asarray(call(*call.inputs))
+        weight = np.linspace(-1.5, 2.0, y.size, dtype=dtype).reshape(y.shape)
+        batches = [(weight * k, call.constants) for k in (1, 2, -1)]
+
+        def called(*inputs: Any, **others: Any) -> Any:
+            return call.op(**call.named(inputs), **others)
+
+        assert_same_bits(lambda: trained(called, call.inputs, dtype), batches, scaled)
+
+    check()
+
+
+@settings(max_examples=repeats(25, 500))
+@given(compositions(), DTYPES)
+def test_compositions(f: Composition, dtype: str) -> None:
+    arrays = f.arguments()
+    weight = np.linspace(-1.5, 2.0, f(*arrays).size, dtype=dtype)
+    batches = [(weight * k, {}) for k in (1, 2, 3)]
+    with unless_refused():
+        assert_same_bits(lambda: trained(f, arrays, dtype), batches, scaled)
+
+
+@settings(max_examples=repeats(25, 500))
+@given(compositions(), DTYPES)
+def test_compositions_of_arguments_and_leaves(f: Composition, dtype: str) -> None:
+    """The first array is an argument of each call, the others are leaves."""
+    first, *others = f.arguments()
+    weight = np.linspace(-1.5, 2.0, f(first, *others).size, dtype=dtype)
+
+    def make() -> Trained:
+        leaves = [tg.Tensor(x, requires_grad=True, dtype=dtype) for x in others]
+
+        def step(x: Any) -> tg.Tensor:
+            y: tg.Tensor = f(tg.Tensor(x), *leaves)
+            if y.requires_grad:
+                (y * weight).sum().backward()
+            return y
+
+        return Trained(step, leaves=leaves)
+
+    with unless_refused():
+        assert_same_bits(make, [(first.astype(dtype) * k,) for k in (1, 2, 3)])
+
+
+@pytest.mark.parametrize("name", sorted(n for n, each in COMPOSED.items() if each.order))
+def test_functions_made_of_ops(name: str) -> None:
+    composed = COMPOSED[name]
+    function = composed.function or COMPOSITIONS[name].function
+
+    @settings(max_examples=repeats(3, 30))
+    @given(st.data(), DTYPES)
+    def check(data: st.DataObject, dtype: str) -> None:
+        arrays, options = composed.calls(data.draw, strategies)
+        y = np.asarray(function(*arrays, **options))
+        weight = np.linspace(-1.5, 2.0, y.size, dtype=dtype).reshape(y.shape)
+
+        batches = [(weight * k, options) for k in (1, 2, -1)]
+        try:
+            assert_same_bits(lambda: trained(function, arrays, dtype), batches, scaled)
+        except tg.compiler.CompileError as error:
+            if "neither an argument" not in str(error):  # it makes arrays with NumPy
+                raise
+
+    check()
+
+
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name: str, mode: bool) -> None:
+    make, shape = LAYERS[name]
+
+    def built() -> Trained:
+        layer = make(np.random.default_rng(0)).train(mode)
+
+        def step(x: Any) -> tg.Tensor:
+            given = tg.Tensor(x, requires_grad=True)
+            y = layer(given)
+            (y * y).sum().backward()
+            return y
+
+        return Trained(step, [layer])
+
+    x = np.random.default_rng(1).normal(size=shape).astype("f4")
+    with captured(name):
+        assert_same_bits(built, [(x,), (x * 2,), (x[1:],), (x - 1,)])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name: str) -> None:
+    make, kind = LOSSES[name]
+    x, *others = examples(kind)
+
+    def built() -> Trained:
+        loss = make(nn, np.array)
+
+        def step(x: Any, *others: Any) -> tuple[tg.Tensor, Any]:
+            given = tg.Tensor(x, requires_grad=True)
+            y = loss(given, *others)
+            return y, tg.grad(y.sum(), given)
+
+        return Trained(step, [loss])
+
+    with captured(name):
+        assert_same_bits(built, [(x, *others), (x * 0.75, *others), (x * 0.5, *others)])

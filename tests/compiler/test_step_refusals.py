@@ -1,0 +1,220 @@
+"""A capture refuses what a replay could not know: with the line, and what to do instead."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn, optim
+
+X = np.random.default_rng(0).normal(size=(4, 3)).astype("f4")
+
+
+class Setting:
+    """What the refused steps work on."""
+
+    def __init__(self) -> None:
+        tg.manual_seed(0)
+        self.layer = nn.Linear(3, 2)
+        self.norm = nn.BatchNorm1d(3)
+        self.optimizer = optim.SGD(self.layer.parameters(), 0.1)
+        self.mask = np.ones((4, 3), bool)
+
+
+def loss_of(s: Setting, x: Any) -> tg.Tensor:
+    y: tg.Tensor = s.layer(s.norm(x))
+    return (y * y).mean()
+
+
+def item(s: Setting, x: Any) -> Any:
+    loss = loss_of(s, x)
+    return loss * loss.item()  # refused
+
+
+def to_bool(s: Setting, x: Any) -> Any:
+    y = s.layer(x)
+    if y.sum() > 0:  # refused
+        return y
+    return -y
+
+
+def to_float(s: Setting, x: Any) -> Any:
+    return s.layer(x) * float(loss_of(s, x))  # refused
+
+
+def to_int(s: Setting, x: Any) -> Any:
+    return s.layer(x)[int(loss_of(s, x)) :]  # refused
+
+
+def to_numpy(s: Setting, x: Any) -> Any:
+    return s.layer(x).numpy() + 1  # refused
+
+
+def its_data(s: Setting, x: Any) -> Any:
+    return tg.relu(s.layer(x).data * 2)  # refused
+
+
+def as_array(s: Setting, x: Any) -> Any:
+    return np.asarray(s.layer(x)) + 1  # refused
+
+
+def as_text(s: Setting, x: Any) -> Any:
+    return str(s.layer(x))  # refused
+
+
+def contained(s: Setting, x: Any) -> Any:
+    return s.layer(x) if 1.0 in s.layer(x) else x  # refused
+
+
+def a_value_of_the_input(s: Setting, x: Any) -> Any:
+    return s.layer(x) * x[0, 0]  # refused
+
+
+def numpy_of_the_input(s: Setting, x: Any) -> Any:
+    return s.layer(np.square(x))  # refused
+
+
+def a_method_of_the_input(s: Setting, x: Any) -> Any:
+    return s.layer(x) - x.mean()  # refused
+
+
+def an_input_that_is_written_to(s: Setting, x: Any) -> Any:
+    x *= 2  # refused
+    return s.layer(x)
+
+
+def a_drawn_mask(s: Setting, x: Any) -> Any:
+    return s.layer(x * np.random.default_rng().random((4, 3)))  # refused
+
+
+def an_array_of_somewhere(s: Setting, x: Any) -> Any:
+    return s.layer(tg.where(s.mask, x, 0.0))  # refused
+
+
+def a_tensor_of_a_drawn_array(s: Setting, x: Any) -> Any:
+    return s.layer(x) + tg.Tensor(np.random.default_rng().random((4, 2), "f4"))  # refused
+
+
+def a_parameter_that_is_set(s: Setting, x: Any) -> Any:
+    y = s.layer(x)
+    s.layer.bias.data[...] = 0  # refused
+    return y
+
+
+def a_parameter_that_is_moved(s: Setting, x: Any) -> Any:
+    loss_of(s, x).backward()
+    s.layer.bias.data -= 0.1 * s.layer.bias.grad  # refused
+
+
+def a_buffer_that_is_changed(s: Setting, x: Any) -> Any:
+    s.norm.running_mean.data *= 0.5  # refused
+    return s.norm(x)
+
+
+def a_buffer_that_is_read(s: Setting, x: Any) -> Any:
+    return x * s.norm.running_mean.numpy()[0]  # refused
+
+
+def a_gradient_that_is_read(s: Setting, x: Any) -> Any:
+    loss_of(s, x).backward()
+    return np.abs(s.layer.weight.grad).max()  # refused
+
+
+def a_gradient_that_is_changed(s: Setting, x: Any) -> Any:
+    loss_of(s, x).backward()
+    s.layer.weight.grad *= 0.5  # refused
+
+
+def a_gradient_that_is_set(s: Setting, x: Any) -> Any:
+    s.layer.weight.grad = np.ones((2, 3), "f4")  # refused
+    return s.layer(x)
+
+
+def second_order(s: Setting, x: Any) -> Any:
+    loss = loss_of(s, x)
+    return tg.grad(loss, s.layer.weight, create_graph=True)[0]  # refused
+
+
+def second_order_backward(s: Setting, x: Any) -> Any:
+    loss_of(s, x).backward(create_graph=True)  # refused
+
+
+def a_hook(s: Setting, x: Any) -> Any:
+    y = s.layer(x)
+    y.register_hook(lambda g: 2 * g)  # refused
+    y.sum().backward()
+
+
+def a_norm_that_decides(s: Setting, x: Any) -> Any:
+    loss_of(s, x).backward()
+    norm = optim.clip_grad_norm_(s.layer.parameters(), 1.0)
+    if norm < 100.0:  # refused
+        s.optimizer.step()
+
+
+def a_learning_rate_that_is_set(s: Setting, x: Any) -> Any:
+    loss_of(s, x).backward()
+    s.optimizer.lr *= 0.5  # refused
+    s.optimizer.step()
+
+
+def a_rate_of_a_group_that_is_set(s: Setting, x: Any) -> Any:
+    loss_of(s, x).backward()
+    s.optimizer.param_groups[0]["lr"] = 0.5  # refused
+    s.optimizer.step()
+
+
+def a_second_seed(s: Setting, x: Any) -> Any:
+    tg.manual_seed(0)  # refused
+    return s.layer(x)
+
+
+def a_new_parameter(s: Setting, x: Any) -> Any:
+    return nn.Linear(3, 2)(x)  # refused
+
+
+def a_step_of_several_evaluations(s: Setting, x: Any) -> Any:
+    optimizer = optim.LBFGS(s.layer.parameters())
+    return optimizer.step(lambda: loss_of(s, x))  # refused
+
+
+STEPS: list[Callable[[Setting, Any], Any]] = [
+    step
+    for step in list(globals().values())
+    if inspect.isfunction(step) and "# refused" in inspect.getsource(step)
+]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+def test_a_step_is_refused(step: Callable[[Setting, Any], Any]) -> None:
+    s = Setting()
+    compiled = tg.compile(lambda x: step(s, x))
+    lines, start = inspect.getsourcelines(step)
+    (at,) = [start + k for k, line in enumerate(lines) if "# refused" in line]
+    with pytest.raises(tg.compiler.CompileError) as caught:
+        compiled(X)
+    message = str(caught.value)
+    assert f"{Path(__file__).name}:{at}" in message.replace(", line ", ":"), message
+    assert len(message.split()) > 12, f"no advice: {message}"
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+def test_a_refused_step_leaves_the_state_usable(step: Callable[[Setting, Any], Any]) -> None:
+    """After a refusal, recording, effects and hidden arrays are as before: eager code goes on."""
+    s = Setting()
+    with pytest.raises(tg.compiler.CompileError):
+        tg.compile(lambda x: step(s, x))(X)
+    s = Setting()
+    loss = loss_of(s, X)
+    loss.backward()
+    s.optimizer.step()
+    assert float(loss) > 0
+    assert type(s.layer.weight.grad) is np.ndarray
+    assert type(s.layer.weight.data + 0) is np.ndarray
+    assert not tg.core.recording.recording.get().observers
