@@ -101,6 +101,8 @@ def _cases(draw: st.DrawFn) -> Case:
 )  # fmt: skip
 @example(Case((2, 1, 5, 6), (2, 1, 3, 3), (1, 1), ((0, 3), (4, 0)), (1, 1), 1), "f8", 0, True,
          False, 1, 999, 4)  # fmt: skip
+@example(Case((2, 1, 2, 1), (1, 1, 2, 1), (1, 1), (0, 0), (1, 1), 1), "f8", 0, True, False, 1,
+         20, 4)  # fmt: skip
 def test_kernels_match_the_definition(
     case: Case, dtype: str, seed: int, biased: bool, weights_last: bool, piece: int, short: int,
     columns: int,

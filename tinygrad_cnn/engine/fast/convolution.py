@@ -73,8 +73,8 @@ def convolve_stacked(
     x: Reals, w: Reals, bias: Reals, y: Reals, height: Whole, width: Whole, channels: Whole,
     images: Whole, filters: Whole, out_height: Whole, out_width: Whole, tall: Whole, wide: Whole,
     down: Whole, across: Whole, above: Whole, left: Whole, row_gap: Whole, gap: Whole,
-    groups: Whole, biased: Whole, step: Whole, piece: PieceIndex, scratch: Scratch,
-    real: Conversion,
+    groups: Whole, biased: Whole, lanes: Whole, step: Whole, piece: PieceIndex,
+    scratch: Scratch, real: Conversion,
 ) -> None:  # fmt: skip
     """Compute y = w ∗ x + bias, at `step` rows a piece, each from stacked image rows.
 
@@ -89,7 +89,7 @@ def convolve_stacked(
                    left, padded, zero)  # fmt: skip
         if images == 1:  # the windows are the rows of a matrix
             windows_of_row(scratch, moved(matrix, (i - first) * out_width * taps), out_width,
-                           across * deep, taps)  # fmt: skip
+                           across * deep, taps, lanes)  # fmt: skip
             continue
         for j in range(out_width):
             out = moved(y, (i * out_width + j) * filters * images)
@@ -190,7 +190,7 @@ def weight_gradient_stacked(
                    left, padded, zero)  # fmt: skip
         line = moved(g, i * out_width * filters * images)
         if images == 1:
-            windows_of_row(scratch, turned, out_width, across * deep, taps)
+            windows_of_row(scratch, turned, out_width, across * deep, taps, lanes)
             gemm(TRANSPOSED, PLAIN, taps, filters, out_width,
                  one, turned, taps, line, filters, one, out, filters)  # fmt: skip
             continue

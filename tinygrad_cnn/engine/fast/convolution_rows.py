@@ -57,16 +57,18 @@ class FastConvolution:
         if self.images == 0:
             return
         w, options = self._arranged(rows, w, strides, self._order(self._stacked)), self._options
-        biased = (0, 0) if bias is None else (bias, 1)
+        place, steps = (0, [0]) if bias is None else (bias, [1])
         kernel, scratch = kernels.convolve, 0
         step = self._columns(self._width, self._height)
         pieces = self._height * -(-self._width // step)
         if self._stacked:
             kernel, step = kernels.convolve_stacked, self._rows
             pieces = -(-self._height // step)
-            scratch = self._stack + (step * self._width * self._taps if self.images == 1 else 0)
+            matrix = step * self._width * self._taps + lanes(self.dtype)
+            scratch = self._stack + (matrix if self.images == 1 else 0)
+            steps.append(lanes(self.dtype))
         rows.row(
-            kernel, self.dtype, x, w, biased[0], y, *options, biased[1], step,
+            kernel, self.dtype, x, w, place, y, *options, *steps, step,
             pieces=pieces, work=self._work, scratch=scratch, product=self._product * step,
         )  # fmt: skip
 
@@ -96,11 +98,14 @@ class FastConvolution:
         blocks, last = -(-self.filters // block), True
         if self._stacked:
             kernel, blocks, block = kernels.weight_gradient_stacked, 1, 0
-            scratch = self._stack + max(self.filters * self.images, self._width * self._taps)
-            last = self.images == 1 or self.filters >= FEW
+            scratch = self._stack + max(
+                self.filters * self.images, self._width * self._taps + lanes(self.dtype)
+            )
+            lane = lanes(self.dtype)
+            aligned = -(-self._taps // lane) * lane
+            last = self.images == 1 or self.filters >= FEW or self._stack < aligned * self.images
             if not last:
-                lane = lanes(self.dtype)
-                length = block = -(-self._taps // lane) * lane
+                length = block = aligned
                 scratch = 2 * self._stack + lane * self.images
         size = self.filters * length
         parts = max(1, min(PARTS // blocks, SUMS // size, self._work // PIECE, count))

@@ -226,3 +226,15 @@ def transposed_block(
         return context.get_dummy_value()
 
     return types.void(source, types.int64, target, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def copied_register(_context: Any, source: Any, _target: Any) -> Any:
+    """Copy as many values as a register has."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        write = Vectors(builder, arguments[0].type.pointee)
+        write.store(write.load(arguments[0]), arguments[1])
+        return context.get_dummy_value()
+
+    return types.void(source, source), generate

@@ -14,6 +14,7 @@ import numba
 
 from tinygrad_cnn.engine.fast.kernel import FLAGS, moved
 from tinygrad_cnn.engine.fast.products import PLAIN, TRANSPOSED, gemm
+from tinygrad_cnn.engine.fast.registers import copied_register
 
 inner = numba.njit(**FLAGS)
 
@@ -131,14 +132,15 @@ def stack_rows(
 
 
 @inner  # type: ignore[untyped-decorator]
-def windows_of_row(rows: Any, matrix: Any, count: int, apart: int, taps: int) -> None:
+def windows_of_row(rows: Any, matrix: Any, count: int, apart: int, taps: int, lanes: int) -> None:
     """Copy the windows of one image's stacked rows, each to a row of a matrix.
 
-    BLAS takes no matrix whose rows overlap.
+    BLAS takes no matrix whose rows overlap. Whole registers are copied: up to `lanes` values behind
+    a window, and behind the matrix.
     """
     for j in range(count):
-        for i in range(taps):
-            matrix[j * taps + i] = rows[j * apart + i]
+        for i in range(0, taps, lanes):
+            copied_register(moved(rows, j * apart + i), moved(matrix, j * taps + i))
 
 
 @inner  # type: ignore[untyped-decorator]
