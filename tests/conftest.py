@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let ``--no-fast`` compute as if the extra were not installed."""
     if config.getoption("--no-fast"):
         fast.is_available = lambda: False  # type: ignore[assignment]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the tests of kernels with ``--no-fast``."""
+    is_of_kernels = collection_path.name == "fast" and collection_path.parent.name == "engine"
+    return True if is_of_kernels and config.getoption("--no-fast") else None
 
 
 @pytest.hookimpl(wrapper=True)
