@@ -17,6 +17,7 @@ import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.compiler import CompileError
 from tinygrad_cnn.data import DataError, DataLoader, Split
+from tinygrad_cnn.engine import fast
 from tinygrad_cnn.train import (
     Callback,
     F1Score,
@@ -116,6 +117,19 @@ def test_a_compiled_training_has_the_bits_of_an_eager_one(few: Split, optimizer:
     for ours, theirs in zip(history, compiled_history, strict=True):
         timeless = {"seconds": 0.0, "images_per_second": 0.0}
         assert replace(ours, **timeless) == replace(theirs, **timeless)
+
+
+@pytest.mark.skipif(not fast.is_available(), reason="needs the extra fast")
+def test_a_training_on_tapes_agrees_with_numpy_in_float64(few: Split) -> None:
+    losses = []
+    for compile in (False, True):
+        model = Net().double()
+        optimizer = tg.optim.Adam(model.parameters(), lr=0.01)
+        loader = DataLoader((few.train.images / 255, few.train.labels), batch_size=16, seed=3)
+        with tg.engine.options(fast=compile):
+            history = fit(model, tg.cross_entropy, optimizer, loader, epochs=3, compile=compile)
+        losses.append(history.column("loss"))
+    np.testing.assert_allclose(*losses, rtol=1e-10)
 
 
 def test_a_compiled_evaluation_is_the_eager_one(few: Split) -> None:

@@ -128,7 +128,7 @@ for _text, _view in ((table.EVERYWHERE, False), (table.VIEWS, True), (table.TORC
 globals().update({_name: dtype(_code) for _name, _code in DTYPES.items()})
 
 subtract, divide, true_divide = sub, div, div
-compile = jit.ignore  # returns the model: nothing is compiled
+compile = jit.ignore  # returns the model; tinygrad_cnn.compile captures whole steps
 pi, inf, nan, e = math.pi, math.inf, math.nan, math.e
 globals().update(legacy(tensor, zeros))
 for _name in names.known()["torch"] - globals().keys():  # such as torch.conv2d
