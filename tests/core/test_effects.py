@@ -76,8 +76,8 @@ READS = {
     "item assignment": lambda x: x.__setitem__(0, 1.0),
     "bool()": lambda x: bool(x),
     "iteration": lambda x: list(x),
-    ".T": lambda x: x.T,
-    ".copy()": lambda x: x.copy(),
+    ".real": lambda x: x.real,
+    ".tolist()": lambda x: x.tolist(),
 }
 
 

@@ -28,6 +28,7 @@ from tinygrad_cnn.compiler.program import (
     StepValue,
     values_in,
 )
+from tinygrad_cnn.compiler.replay import in_c_order
 from tinygrad_cnn.compiler.sweeps import Sweep
 from tinygrad_cnn.core.composition import COMPOSITIONS
 from tinygrad_cnn.core.graph import Node
@@ -193,8 +194,12 @@ class StepRecorder(Observer):
             self._sources[id(array)] = array, source  # judged where it is used
             self._made.append(array)
             return
+        made = self._registered("y", array)
         arguments = {"x": value, "dtype": array.dtype}
-        self._add(ForwardCall(astype, arguments, self._registered("y", array)))
+        if array.strides == value.strides or not array.flags.c_contiguous:
+            self._add(ForwardCall(astype, arguments, made))
+        else:
+            self._add(FunctionCall(in_c_order, arguments, [made]))
 
     def _registered(self, letter: str, array: NDArray[Any]) -> StepValue:
         value = self.made(letter, array)

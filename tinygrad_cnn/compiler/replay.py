@@ -14,7 +14,16 @@ from tinygrad_cnn.core.pullback import WRITES
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.engine.arrays import read_only
 
-__all__ = ["array", "arrays", "detached_as", "graph", "guarded", "store", "store_copy"]
+__all__ = [
+    "array",
+    "arrays",
+    "detached_as",
+    "graph",
+    "guarded",
+    "in_c_order",
+    "store",
+    "store_copy",
+]
 
 
 def store(leaf: Variable, gradient: Any) -> None:
@@ -43,6 +52,11 @@ def guarded(rule: Callable[..., Any], name: str, g: Any, **values: Any) -> Any:
         if "read-only" not in str(error):
             raise
         raise ValueError(f"the rule {name} {WRITES}") from error
+
+
+def in_c_order(x: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Return a copy in C order, as a Tensor makes it of its data."""
+    return np.array(x, dtype, order="C")
 
 
 def array(value: Any) -> NDArray[Any]:

@@ -321,7 +321,8 @@ def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool
     if not y.requires_grad:
         raise RuntimeError(
             f"{function}: the Tensor {_describe(y)} has no graph: nothing it was computed from "
-            "requires a gradient, or it was computed under no_grad()"
+            "requires a gradient, or it was computed under no_grad(), or by a compiled step, which "
+            "calls backward() itself"
         )
     if gradient is None:
         if y._array.size != 1:

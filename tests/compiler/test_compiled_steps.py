@@ -1,0 +1,211 @@
+"""`compile`: what is replayed, what captures again, and what its source says."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_cnn as tg
+from tinygrad_cnn import nn, optim
+from tinygrad_cnn.core.effects import effect
+
+X = np.linspace(-1.0, 1.0, 12, dtype="f4").reshape(4, 3)
+
+
+@pytest.fixture(autouse=True)
+def _numpy_only() -> Iterator[None]:
+    with tg.engine.options(fast=False):
+        yield
+
+
+def layer() -> nn.Linear:
+    return nn.Linear(3, 2, rng=np.random.default_rng(0))
+
+
+def test_python_code_runs_in_the_first_two_calls_only() -> None:
+    """The second is compared with a replay."""
+    seen = []
+
+    @tg.compile
+    def step(x: Any) -> Any:
+        seen.append(1)
+        return tg.relu(tg.Tensor(x))
+
+    for _ in range(4):
+        step(X)
+    assert len(seen) == 2
+
+
+def test_an_attribute_that_changes_captures_again() -> None:
+    model = nn.Sequential(layer(), nn.Dropout(0.5, rng=np.random.default_rng(1)))
+    step = tg.compile(model.train())
+    step(X)
+    model.eval()
+    assert np.array_equal(step(X).numpy(), model(X).numpy())
+    assert len(step.programs) == 2
+    model.train()
+    step(X)
+    assert len(step.programs) == 2
+
+
+def test_a_replaced_parameter_captures_again() -> None:
+    model = layer()
+    step = tg.compile(model)
+    for _ in range(3):
+        step(X)
+    model.bias = nn.Parameter(np.array([5.0, 6.0], "f4"))
+    assert np.array_equal(step(X).numpy(), model(X).numpy())
+
+
+def test_results_have_no_graph_and_memory_of_their_own() -> None:
+    step = tg.compile(layer())
+    results = [step(X) for _ in range(4)]
+    assert not any(y.requires_grad for y in results)
+    assert not np.shares_memory(results[2].numpy(), results[3].numpy())
+    with pytest.raises(RuntimeError, match="compiled step"):
+        results[3].sum().backward()
+
+
+def test_leaves_never_share_a_gradient() -> None:
+    """The rule of addition hands one array to both."""
+    a, b = nn.Parameter(np.zeros(3, "f4")), nn.Parameter(np.zeros(3, "f4"))
+
+    @tg.compile
+    def step(x: Any) -> None:
+        ((a + b) * x).sum().backward()
+
+    for _ in range(4):
+        a.grad = b.grad = None
+        step(X[0])
+    assert a.grad is not None
+    assert not np.shares_memory(a.grad, b.grad)
+    a.grad *= 0
+    step(X[0])
+    assert np.array_equal(a.grad, X[0])
+
+
+def test_a_stored_seed_is_not_that_of_the_next_call() -> None:
+    a = nn.Parameter(np.float32(2.0))
+
+    @tg.compile
+    def step(x: Any) -> None:
+        (a + x[0, 0:1].sum() if False else a + tg.sum(tg.Tensor(x))).backward()
+
+    for _ in range(3):
+        step(X)
+        assert a.grad is not None
+        a.grad[...] = 7.0
+        a.grad = None
+    step(X)
+    assert a.grad == 1.0
+
+
+def test_too_many_programs_warn_once_and_run_eagerly() -> None:
+    step = tg.compile(lambda x, k: tg.Tensor(x) * k)
+    for k in range(16):
+        step(X, float(k))
+    with pytest.warns(UserWarning, match=r"k: .* became"):
+        step(X, 17.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert step(X, 18.0).numpy()[0, 0] == -18.0
+    assert len(step.programs) == 16
+
+
+def test_an_error_of_a_replay_names_the_line_of_the_call() -> None:
+    @tg.compile
+    def step(x: Any, labels: Any) -> Any:
+        return tg.cross_entropy(tg.Tensor(x), labels)
+
+    good = np.array([0, 1, 2, 0])
+    for _ in range(3):
+        step(X, good)
+    with pytest.raises((ValueError, IndexError)) as caught:
+        step(X, np.array([0, 1, 2, 9]))
+    assert "test_compiled_steps.py" in "".join(getattr(caught.value, "__notes__", []))
+    assert "cross_entropy" in "".join(traceback.format_exception(caught.value))
+    assert np.isfinite(step(X, good).item())
+
+
+def test_a_step_that_depends_on_something_hidden_is_found_by_the_check() -> None:
+    class Box:
+        value = 1.0
+
+    box = Box()
+    step = tg.compile(lambda x: tg.Tensor(x) * box.value)
+    step(X)
+    box.value = 2.0
+    with pytest.raises(tg.CompileError, match="differs from the function itself in the result"):
+        step(X)
+
+
+def test_a_check_leaves_the_state_of_one_call() -> None:
+    """Two optimizers, whose states are both restored between the two ways."""
+
+    def made() -> tuple[Any, list[nn.Linear]]:
+        models = [layer(), layer()]
+        optimizers = [optim.Adam(model.parameters(), 0.1) for model in models]
+
+        def step(x: Any) -> Any:
+            loss = sum((model(x) ** 2).mean() for model in models)
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            return loss
+
+        return step, models
+
+    (eager, ours), (step, theirs) = made(), made()
+    step = tg.compile(step, check_every=2)
+    for _ in range(5):
+        assert eager(X).item() == step(X).item()
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.array_equal(one.weight.numpy(), other.weight.numpy())
+
+
+def test_an_effect_draws_again_in_each_replay() -> None:
+    @effect
+    def noise(rng: np.random.Generator) -> Any:
+        return rng.standard_normal((4, 3), np.float32)
+
+    def made() -> Any:
+        rng = np.random.default_rng(3)
+        return lambda x: tg.Tensor(x) + noise(rng)
+
+    eager, step = made(), tg.compile(made())
+    for _ in range(4):
+        assert np.array_equal(eager(X).numpy(), step(X).numpy())
+
+
+def test_observers_see_the_function_itself() -> None:
+    step = tg.compile(layer())
+    step(X)
+
+    class Names(tg.Observer):
+        seen: list[str]
+
+        def forward(self, event: tg.ForwardEvent) -> None:
+            self.seen.append(event.op.name)
+
+    names = Names()
+    names.seen = []
+    with tg.observe(names):
+        y = step(X)
+    assert names.seen == ["linear"]
+    assert y.requires_grad
+
+
+def test_the_source_frees_what_is_not_needed() -> None:
+    x = np.zeros((64, 64), "f4")
+    step = tg.compile(lambda x: tg.tanh(tg.relu(tg.Tensor(x) * 2.0)))
+    step(x)
+    text = step.source(x)
+    assert "y3 = relu(y2)" in text
+    assert text.index("del y2") < text.index("tanh(y3)") < text.index("del y3")
