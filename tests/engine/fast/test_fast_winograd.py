@@ -237,3 +237,20 @@ def test_a_signal_handler_may_compute_the_same_convolution(monkeypatch: Any) -> 
     monkeypatch.setattr(machine.Tape, "run", interrupted)
     np.testing.assert_array_equal(tg.conv2d(x, w, padding=1), expected)
     np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize("channels", [5, 6, 7, 8])
+def test_input_gradients_of_few_channels_in_eager_mode(channels: int) -> None:
+    """Fewer than 8 channels are convolved along rows, except by tiles."""
+    rng = np.random.default_rng(0)
+    x, w, g = (
+        rng.normal(size=shape).astype("f4")
+        for shape in ((9, channels, 7, 6), (6, channels, 3, 3), (9, 6, 7, 6))
+    )
+    found = []
+    for fast in (False, True):
+        with tg.engine.options(fast=fast, poison=True):
+            given = tg.Tensor(x, requires_grad=True)
+            y = tg.conv2d(given, w, padding=1)
+            found.append(tg.grad(y, given, gradient=g)[0])
+    np.testing.assert_allclose(found[1], found[0], atol=1e-4)

@@ -15,6 +15,7 @@ from tinygrad_cnn.engine.convolution import (
     input_gradient_apart,
     input_gradient_rows,
     input_gradient_shared,
+    winograd_compiled,
 )
 from tinygrad_cnn.engine.convolution.algorithm import adds_rows, choose, choose_weight_gradient
 from tinygrad_cnn.engine.convolution.input_gradient_phases import phase_convolutions
@@ -61,7 +62,7 @@ def input_gradient(dy: Array, w: Array, at: Windows, groups: int) -> Array:
     if n and not deep and input_gradient_apart.takes(at, groups):
         input_gradient_apart.input_gradient(dy, w, at, way.layout, dx)
         return dx
-    if n and adds_rows(c, at, groups):
+    if n and way is not winograd_compiled and adds_rows(c, at, groups):
         input_gradient_rows.input_gradient(dy, w, at, way, dx)
         return dx
     if n and deep:
