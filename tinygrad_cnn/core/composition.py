@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from tinygrad_cnn.core.hidden import plain
+from tinygrad_cnn.core.hidden import HiddenArray, plain
 from tinygrad_cnn.core.observer import announce
 from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.variable import Variable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,10 +52,29 @@ def composition(*, formula: str, differentiable: bool = True) -> Callable[[F], F
                 return function(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            result = function(*plain(args), **plain(kwargs))
+            kind = next((v._tensor for v in bound.arguments.values() if _is_tensor(v)), None)
+            result = function(
+                *(_shown(value, kind) for value in args),
+                **{name: _shown(value, kind) for name, value in kwargs.items()},
+            )
             return announce(function.__name__, bound.arguments, result)
 
         COMPOSITIONS[function.__name__] = Composition(call, formula, differentiable)
         return cast(F, call)
 
     return declare
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Variable)
+
+
+def _shown(value: Any, kind: Any) -> Any:
+    """Return an argument with values that can be read.
+
+    Beside a Tensor, a hidden array of floats becomes one of the class `kind`: then observers see
+    the ops on it, too.
+    """
+    shown = plain(value)
+    is_array = kind is not None and type(value) is HiddenArray and value.dtype.kind == "f"
+    return kind._of(shown) if is_array else shown
