@@ -40,6 +40,10 @@ class ArrayWriter(Writer):
     def order(self, value: StepValue) -> Order:
         return images_last(len(value.shape))
 
+    def has(self, value: StepValue) -> bool:
+        """Return False: no result has a place before."""
+        return False
+
     def alias(self, result: StepValue, source: StepValue, order: Order | None = None) -> None:
         assert order is None
         self._of_values[result] = self.at(source)

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
@@ -75,6 +75,7 @@ class _Segment:
     def __init__(self, first: int) -> None:
         self.first = first
         self.instructions: list[StepInstruction] = []
+        self.placed: list[StepValue] = []
         self.rows: list[KernelCall] = []
         self.rows_before_step = 0
         self.reads: list[tuple[int, Callable[[], float]]] = []
@@ -92,6 +93,7 @@ class _Segment:
     def add(self, instruction: StepInstruction, writer: Writer) -> None:
         """Take the rows of an instruction."""
         self.instructions.append(instruction)
+        self.placed += writer.placed
         self.rows += writer.rows
         self.reads += writer.reads
         self.changed.update(writer.changed)
@@ -126,10 +128,17 @@ class _Cutter:
             else:
                 self.writer.drop()
                 self.parts.append(instruction)
-                self._open = None
+                self._close()
             if isinstance(instruction, StoreGradient):
                 self._with_gradient[instruction.leaf] = None
             self._cleared = cleared_after(self._cleared, instruction)
+        self._close()
+
+    def _close(self) -> None:
+        """End the open segment; NumPy computes the values of one without rows."""
+        if self._open is not None and not self._open.is_run:
+            self.writer.forget(self._open.placed)
+        self._open = None
 
     def _is_lowered(self, index: int, instruction: StepInstruction, segment: _Segment) -> bool:
         """Lower one instruction; return False where it has no rows."""
@@ -190,7 +199,8 @@ class _Cutter:
         """Lower an effect by its declared lowering; a copy is the memory of what it copies."""
         if isinstance(effect, FunctionCall) and effect.function is np.ndarray.copy:
             (source,), (result,) = effect.arguments.values(), effect.parts
-            if not self.writer.are_alike(source, result) or isinstance(source, LeafValue):
+            alike = self.writer.are_alike(source, result) and not self.writer.has(result)
+            if not alike or isinstance(source, LeafValue):
                 return False
             self.writer.alias(result, source)
             return True
@@ -221,10 +231,9 @@ class _Cutter:
         segments = [part for part in self.parts if isinstance(part, _Segment) and part.is_run]
         copied = set(values_in(self.program.result))
         viewed: set[StepValue] = set()
-        for part in self.parts:
-            if isinstance(part, StepInstruction):
-                keeps = isinstance(part, Effect) and not is_harmless(part)
-                (copied if keeps else viewed).update(part.reads())
+        for instruction in self._left_to_numpy():
+            keeps = isinstance(instruction, Effect) and not is_harmless(instruction)
+            (copied if keeps else viewed).update(instruction.reads())
         for value in viewed | copied:
             self.writer.keep(value)
         memory = TapeMemory(self.writer)
@@ -245,6 +254,14 @@ class _Cutter:
             else:
                 instructions += [calls[part]] if part in calls else part.instructions
         return StepProgram(self.program.inputs, instructions, self.program.result)
+
+    def _left_to_numpy(self) -> Iterator[StepInstruction]:
+        """Yield the instructions that no tape computes."""
+        for part in self.parts:
+            if isinstance(part, StepInstruction):
+                yield part
+            elif not part.is_run:
+                yield from part.instructions
 
     def _groups(self, segments: list[_Segment]) -> list[list[StoredGradient]]:
         """Return the stored gradients that are prepared and stored by the same segments."""

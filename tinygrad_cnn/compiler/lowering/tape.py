@@ -75,9 +75,9 @@ class Writer:
         `LeafValue`, the array of a constant, an `Imported`, or what sets its own address.
     copies : list of (ndarray, ndarray)
         Constants of another dtype or memory order, and what rows read in their place.
-    rows, reads, changed
+    rows, reads, changed, placed
         Of the current instruction: its rows, the numbers that are read before each run with their
-        places, and the leaves that rows write to.
+        places, the leaves that rows write to, and the values that got a place.
     """
 
     def __init__(self, program: StepProgram) -> None:
@@ -96,19 +96,23 @@ class Writer:
         self._constants: dict[float, int] = {}
         self._now, self._start = 0, 0
         self._computed: set[StepValue] = set()
-        self._journal: list[StepValue] = []
+        self.placed: list[StepValue] = []
         self._status_place = self._placed(self.status)
 
     def begin(self, index: int, start: int, instruction: StepInstruction) -> None:
         """Begin to lower an instruction; `start` is the first of the tape that it continues."""
         self._now, self._start = index, start
-        self.rows, self.reads, self.changed, self._journal = [], [], {}, []
+        self.rows, self.reads, self.changed, self.placed = [], [], {}, []
         self._computed = set(instruction.results())
 
     def drop(self) -> None:
         """Forget the rows of this instruction and the values that they would have computed."""
-        for value in self._journal:
-            del self._places[value]
+        self.forget(self.placed)
+
+    def forget(self, values: list[StepValue]) -> None:
+        """Take the places of values that no row of a tape computes or reads."""
+        for value in values:
+            self._places.pop(value, None)
             self.imported.pop(value, None)
 
     def blocks(self) -> dict[StepValue | int, MemoryBlock]:
@@ -138,7 +142,7 @@ class Writer:
         """
         if value not in self._places:
             self._places[value] = self._new_place(value)
-            self._journal.append(value)
+            self.placed.append(value)
         place = self._places[value]
         source = self.sources[place]
         if isinstance(source, Imported) and source.block is None and source.first != self._start:
@@ -177,14 +181,14 @@ class Writer:
         `order` is that of the result's axes in this memory, if it differs from `order(result)`.
         """
         self._places[result] = self.at(source)
-        self._journal.append(result)
+        self.placed.append(result)
         if order is not None:
             self._orders[result] = order
 
     def direct(self, value: StepValue, place: int) -> None:
         """Let a value be computed at a place that is known before."""
         self._places[value] = place
-        self._journal.append(value)
+        self.placed.append(value)
 
     def has(self, value: StepValue) -> bool:
         """Return whether a value has a place."""

@@ -118,10 +118,14 @@ def write_copy(
         of_x, of_y = part(x), into(y)
     except ValueError:  # a reshape that needs a copy
         return False
+    both: list[Any] = [of_x, of_y]
+    if not all(isinstance(each, np.ndarray) for each in both):
+        return False  # NumPy returns numbers, not views, for some parts without axes
     order = tuple(sorted(range(of_y.ndim), key=lambda k: -abs(of_y.strides[k])))
     lengths, (x_steps, y_steps) = merged([of_x, of_y], order)
     is_whole = x_steps == y_steps and of_x.size == x.size == y.size
     is_own = not isinstance(source, LeafValue | ConstantValue | InputValue)
+    is_own = is_own and not writer.has(result)  # as of a gradient that rows write to .grad
     if is_whole and is_own and scale == 1.0 and of_x.size and len(lengths) < 2:
         writer.alias(result, source)
         return True
