@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, reject, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import DTypeLike
 from support.both_ways import Trained, assert_same_bits
+from support.captured import captured, unless_refused
 from support.composed import COMPOSED
 from support.compositions import Composition, compositions
 from support.every_layer import LAYERS
@@ -27,31 +27,6 @@ from tinygrad_cnn.core.composition import COMPOSITIONS
 
 OURS = [name for name, op in tg.OPS.items() if op.__module__.startswith("tinygrad_cnn.")]
 DTYPES = st.sampled_from(["f4", "f8"])
-
-NOT_CAPTURED = {
-    *("AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "Upsample nearest", "Embedding"),
-    *("NLL", "NLL-images", "BCE-weight", "BCEWithLogits-weights"),
-    *("TripletMargin", "CosineEmbedding", "CosineEmbedding-margin"),
-}
-"""Layers and losses that compute with NumPy, beside the ops, on arrays that they are given."""
-
-
-@contextmanager
-def unless_refused() -> Iterator[None]:
-    """Leave out an example with arrays that only an object holds, or that a function makes."""
-    try:
-        yield
-    except tg.compiler.CompileError as error:
-        if "neither" not in str(error):
-            raise
-        reject()
-
-
-def captured(name: str) -> AbstractContextManager[Any]:
-    """Expect a refusal where a layer or loss computes beside the ops."""
-    if name in NOT_CAPTURED:
-        return pytest.raises(tg.compiler.CompileError, match=r"compute.* with ops")
-    return nullcontext()
 
 
 def trained(f: Any, arrays: Sequence[Any], dtype: DTypeLike) -> Trained:

@@ -146,7 +146,7 @@ def assert_alike(
     for name, value in expected.items():
         what = f"{call}: {name}"
         if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f":
-            atol = tolerance * np.max(np.abs(value), initial=1e-30, where=np.isfinite(value))
+            atol = tolerance * np.max(np.abs(value), initial=1e-2, where=np.isfinite(value))
             np.testing.assert_allclose(got[name], value, rtol=0, atol=atol, err_msg=what)
             assert np.asarray(got[name]).dtype == value.dtype, what
         else:
