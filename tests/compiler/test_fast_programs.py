@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.both_ways import Batch, Trained, assert_close_to_eager
-from support.captured import captured, unless_refused
+from support.captured import unless_refused
 from support.compositions import Composition, compositions
 from support.every_layer import LAYERS
 from support.example_calls import calls
@@ -82,8 +82,7 @@ def test_layers(name: str, mode: bool, dtype: str) -> None:
     x = np.random.default_rng(1).normal(size=(17, *shape[1:])).astype(dtype)
     with tg.default_dtype(dtype):
         batches = [(x,), (x[:1] if "Norm1d" not in name else x[:2],), (x[:16] - 1,)]
-        with captured(name):
-            assert_close_to_eager(built, batches, 10 * TOLERANCES[dtype])
+        assert_close_to_eager(built, batches, 10 * TOLERANCES[dtype])
 
 
 @pytest.mark.parametrize("name", tg.OPS)

@@ -24,6 +24,7 @@ class Setting:
         self.layer = nn.Linear(3, 2)
         self.norm = nn.BatchNorm1d(3)
         self.optimizer = optim.SGD(self.layer.parameters(), 0.1)
+        self.table = nn.Embedding(5, 2)
         self.mask = np.ones((4, 3), bool)
 
 
@@ -95,6 +96,22 @@ def a_drawn_mask(s: Setting, x: Any) -> Any:
 
 def an_array_of_somewhere(s: Setting, x: Any) -> Any:
     return s.layer(tg.where(s.mask, x, 0.0))  # refused
+
+
+def a_drawn_order(s: Setting, x: Any) -> Any:
+    return s.layer(x[np.random.default_rng().permutation(4)])  # refused
+
+
+def drawn_indices(s: Setting, x: Any) -> Any:
+    return tg.take(s.layer(x), np.random.default_rng().permutation(4), 0)  # refused
+
+
+def drawn_targets(s: Setting, x: Any) -> Any:
+    return tg.nll(s.layer(x), np.random.default_rng().integers(0, 2, 4))  # refused
+
+
+def drawn_numbers_of_an_embedding(s: Setting, x: Any) -> Any:
+    return s.layer(x) * s.table(np.random.default_rng().integers(0, 5, 4))  # refused
 
 
 def a_tensor_of_a_drawn_array(s: Setting, x: Any) -> Any:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
 
-import pytest
 from hypothesis import reject
 
 import tinygrad_cnn as tg
 
-NOT_CAPTURED = {
-    *("AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "Upsample nearest", "Embedding"),
-    *("NLL", "NLL-images", "BCE-weight", "BCEWithLogits-weights"),
-    *("TripletMargin", "CosineEmbedding", "CosineEmbedding-margin"),
-}
-"""Layers and losses that compute with NumPy, beside the ops, on arrays that they are given."""
+REFUSED = {"grid_sample"}
+"""The functions made of ops that compute with NumPy on values: places in an image."""
 
 
 @contextmanager
@@ -28,10 +22,3 @@ def unless_refused() -> Iterator[None]:
         if "neither" not in str(error):
             raise
         reject()
-
-
-def captured(name: str) -> AbstractContextManager[Any]:
-    """Expect a refusal where a layer or loss computes beside the ops."""
-    if name in NOT_CAPTURED:
-        return pytest.raises(tg.compiler.CompileError, match=r"compute.* with ops")
-    return nullcontext()

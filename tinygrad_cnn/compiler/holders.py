@@ -120,6 +120,12 @@ class Holders:
                 self._note(vars(module), scope)
         return id(value) in self._held
 
+    def owner_of(self, array: Any) -> Variable | None:
+        """Return the Tensor among what is held that has this array."""
+        self.holds(array)  # looks around
+        tensors = [t for t in self._held.values() if isinstance(t, Variable)]
+        return next((t for t in tensors if t._array is array), None)
+
     def name_of(self, tensor: Variable) -> str:
         """Return the name of a Tensor that is held, such as "conv1.weight"; else ""."""
         return self._names[id(tensor)] if self.holds(tensor) else ""

@@ -26,7 +26,6 @@ from tinygrad_cnn.compiler.program import (
     NumberValue,
     StepInstruction,
     StepValue,
-    values_in,
 )
 from tinygrad_cnn.compiler.replay import in_c_order
 from tinygrad_cnn.compiler.sweeps import Sweep
@@ -159,6 +158,9 @@ class StepRecorder(Observer):
         self._check_source(array)
         made_of = self._sources.get(id(array), (None, array))[1]
         if isinstance(made_of, np.ndarray):
+            owner = self.holders.owner_of(made_of)
+            if owner is not None:
+                return self.leaf(owner)
             if not self.holders.holds(made_of):
                 self._refuse_array(array)
             value = self.constant(made_of)  # as it will be in a replay
@@ -166,6 +168,15 @@ class StepRecorder(Observer):
             value = self.constant(array.copy())
         self.known.add(array, value)
         return value
+
+    def _can_read(self, array: NDArray[Any]) -> bool:
+        """Return whether a replay could make an array again."""
+        held = self.holders
+        return (
+            self.known.get(array) is not None
+            or held.holds(array)
+            or held.owner_of(array) is not None
+        )
 
     def _refuse_array(self, array: NDArray[Any]) -> None:
         self.refuse(
@@ -287,15 +298,21 @@ class StepRecorder(Observer):
 
     def composed(self, name: str, arguments: dict[str, Any], result: Any) -> Any:
         """Take a function made of ops whose result is an array that no op computed."""
-        if name not in COMPOSITIONS or not isinstance(result, np.ndarray | np.generic):
+        parts = result if isinstance(result, list | tuple) else [result]
+        are_arrays = all(isinstance(part, np.ndarray | np.generic) for part in parts)
+        if name not in COMPOSITIONS or not parts or not are_arrays:
             return None
-        if self.known.get(result) is not None:
-            return result
+        given = list(_arrays(list(arguments.values())))
+        if all(type(part) is HiddenArray for part in parts) or not given:
+            return None
+        if not all(isinstance(v, Variable) or self._can_read(v) for v in given):
+            return None  # an array inside of another such function, or refused where it is used
         function: Any = COMPOSITIONS[name].function
-        found = {key: self._passed(value) for key, value in arguments.items()}
-        if next(values_in(found), None) is None:
-            return None
-        return self._results(FunctionCall(function.__wrapped__, found, []), result)
+        found = {key: self._operand(value) for key, value in arguments.items()}
+        call = FunctionCall(function.__wrapped__, found, [])
+        if isinstance(result, list):
+            return list(self._results(call, tuple(result)))
+        return self._results(call, result)
 
     def effect(self, function: Callable[..., Any], arguments: dict[str, Any], result: Any) -> Any:
         """Take one call of an effect."""
@@ -359,15 +376,28 @@ class StepRecorder(Observer):
         """Note a module that runs."""
         self.holders.add_module(module, recording.get().scope)
 
+    def _operand(self, value: Any) -> Any:
+        """Return an argument of a function that only computes; refuse arrays of somewhere."""
+        if isinstance(value, Variable | np.ndarray) and value.dtype != object:
+            return self.of_tensor(value) if isinstance(value, Variable) else self.of_array(value)
+        if type(value) in (list, tuple):
+            return type(value)([self._operand(part) for part in value])
+        if type(value) is dict:
+            return {key: self._operand(part) for key, part in value.items()}
+        return self._passed(value)
+
     def computed(
-        self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], result: NDArray[Any]
-    ) -> NDArray[Any]:
+        self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], result: Any
+    ) -> Any:
         """Take a call of a method of an array of the step, such as an index."""
-        found = {str(i): self._passed(value) for i, value in enumerate(args)}
-        found |= {name: self._passed(value) for name, value in kwargs.items()}
-        shown: NDArray[Any] = self._shown(call := FunctionCall(function, found, []), result)
-        self._add(call)
-        return shown
+        self.holders.look_around()
+        found = {str(i): self._operand(value) for i, value in enumerate(args)}
+        found |= {name: self._operand(value) for name, value in kwargs.items()}
+        return self._results(FunctionCall(function, found, []), result)
+
+    def fixed(self, array: NDArray[Any]) -> None:
+        """Take an array that the package itself computed from shapes and options only."""
+        self.known.add(array, self.constant(array))
 
     def gradient_of(self, leaf: Variable) -> NDArray[Any] | None:
         """Return the gradient of a leaf that the step made; refuse that of others."""

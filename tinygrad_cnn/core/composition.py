@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from tinygrad_cnn.core.hidden import HiddenArray, plain
+from tinygrad_cnn.core.hidden import plain
 from tinygrad_cnn.core.observer import announce
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable
@@ -52,11 +52,10 @@ def composition(*, formula: str, differentiable: bool = True) -> Callable[[F], F
                 return function(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            kind = next((v._tensor for v in bound.arguments.values() if _is_tensor(v)), None)
-            result = function(
-                *(_shown(value, kind) for value in args),
-                **{name: _shown(value, kind) for name, value in kwargs.items()},
-            )
+            if _holds_tensors(args) or _holds_tensors(kwargs):
+                result = function(*args, **kwargs)
+            else:  # of arrays alone, NumPy computes it
+                result = _unobserved(function, plain(args), plain(kwargs))
             return announce(function.__name__, bound.arguments, result)
 
         COMPOSITIONS[function.__name__] = Composition(call, formula, differentiable)
@@ -65,16 +64,20 @@ def composition(*, formula: str, differentiable: bool = True) -> Callable[[F], F
     return declare
 
 
-def _is_tensor(value: Any) -> bool:
+def _unobserved(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a function without observers."""
+    state = recording.get()
+    try:
+        recording.set(state._replace(observers=()))
+        return function(*args, **kwargs)
+    finally:
+        recording.set(state)
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Return whether an argument is a Tensor, or contains one."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_tensors, value))
+    if isinstance(value, dict):
+        return any(map(_holds_tensors, value.values()))
     return isinstance(value, Variable)
-
-
-def _shown(value: Any, kind: Any) -> Any:
-    """Return an argument with values that can be read.
-
-    Beside a Tensor, a hidden array of floats becomes one of the class `kind`: then observers see
-    the ops on it, too.
-    """
-    shown = plain(value)
-    is_array = kind is not None and type(value) is HiddenArray and value.dtype.kind == "f"
-    return kind._of(shown) if is_array else shown

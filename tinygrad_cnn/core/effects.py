@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from tinygrad_cnn.core.hidden import plain
 from tinygrad_cnn.core.recording import Recording, recording
 
@@ -48,6 +50,57 @@ def effect(function: F) -> F:
         return _observed(function, signature.bind(*args, **kwargs), state)
 
     return cast(F, call)
+
+
+def pure(function: F) -> F:
+    """Mark a function that computes arrays from arrays and Tensors with NumPy, and changes nothing.
+
+    A replay of a captured step calls it again, with arrays for Tensors. So a function made of ops
+    may compute with NumPy what has no derivative, such as indices. Shapes and dtypes of the result
+    may depend on those of the arguments, not on their values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_cnn as tg
+    >>> @pure
+    ... def order(x):
+    ...     return np.argsort(np.asarray(x))
+    >>> step = tg.compile(lambda x: tg.getitem(x, order(x)))
+    >>> [step(tg.Tensor(x)).numpy().tolist() for x in ([3.0, 1.0], [1.0, 3.0], [3.0, 2.0])]
+    [[1.0, 3.0], [1.0, 3.0], [2.0, 3.0]]
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        state = recording.get()
+        if not state.observers:
+            return function(*args, **kwargs)
+        try:
+            recording.set(state._replace(observers=()))
+            result = function(*plain(args), **plain(kwargs))
+        finally:
+            recording.set(state)
+        for observer in state.observers:
+            result = observer.computed(function, args, kwargs, result)
+        return result
+
+    return cast(F, call)
+
+
+A = TypeVar("A", bound=np.ndarray[Any, Any])
+
+
+def constant(array: A) -> A:
+    """Return `array`, which functions made of ops compute from shapes and options only.
+
+    A captured step refuses arrays that neither ops nor effects have computed, because a replay
+    could not make them again. One that no value has decided is the same in each replay: observers
+    get it (`Observer.fixed`).
+    """
+    for observer in recording.get().observers:
+        observer.fixed(array)
+    return array
 
 
 def _observed(function: Callable[..., Any], bound: inspect.BoundArguments, state: Recording) -> Any:

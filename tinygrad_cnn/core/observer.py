@@ -125,10 +125,16 @@ class Observer:
         """Handle `what`, which reads the values of a Tensor, or of a `HiddenArray`, for Python."""
 
     def computed(
-        self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], result: NDArray[Any]
-    ) -> NDArray[Any]:
-        """Handle a call of a method of a `HiddenArray`; what this returns replaces the result."""
+        self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], result: Any
+    ) -> Any:
+        """Handle a call of a method of a `HiddenArray`, or of a function marked with `pure`.
+
+        What this returns replaces the result.
+        """
         return result
+
+    def fixed(self, array: NDArray[Any]) -> None:
+        """Handle an array that depends on shapes and options only: see `effects.constant`."""
 
     def gradient_of(self, leaf: Variable) -> NDArray[Any] | None:
         """Handle a look at ``.grad``; what this returns, unless None, replaces it."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.composition import composition
+from tinygrad_cnn.core.effects import constant
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.indexing import getitem
@@ -96,7 +97,7 @@ def adaptive_maxpool(x: Array, output_size: int | tuple[int | None, int | None])
                 for a, b in zip(first, last, strict=True)
             ]
             ahead = (slice(None),) * (len(shape_of(x)) + axis)
-            x = getitem(x, (*ahead, np.concatenate(cells)))
+            x = getitem(x, (*ahead, constant(np.concatenate(cells))))
     return maxpool(x, (kernel[0], kernel[1]))
 
 

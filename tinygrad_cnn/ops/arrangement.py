@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.composition import composition
-from tinygrad_cnn.core.variable import Array, array_of
+from tinygrad_cnn.core.effects import constant
+from tinygrad_cnn.core.variable import Array, Variable, array_of
 from tinygrad_cnn.ops.arithmetic import where
 from tinygrad_cnn.ops.axes import expand_dims, moveaxis, ravel
 from tinygrad_cnn.ops.indexing import concatenate, getitem, stack
@@ -115,7 +116,10 @@ def repeat(x: Array, repeats: int | Sequence[int], axis: int | None = None) -> A
         else:
             copies = broadcast_to(expand_dims(x, a + 1), (*shape[: a + 1], times, *shape[a + 1 :]))
         return reshape(copies, (*shape[:a], shape[a] * times, *shape[a + 1 :]))
-    return getitem(x, (*_before(a), np.repeat(np.arange(shape[a]), counts)))
+    places = np.repeat(np.arange(shape[a]), counts)
+    if not isinstance(repeats, np.ndarray | Variable):
+        constant(places)
+    return getitem(x, (*_before(a), places))
 
 
 @composition(formula="copies of x side by side")
@@ -206,7 +210,7 @@ def triu(x: Array, k: int = 0) -> Array:
     Tensor([[1., 2.],
             [0., 4.]])
     """
-    return where(~_triangle("triu", x, k - 1), x, _zero(x))
+    return where(constant(~_triangle("triu", x, k - 1)), x, _zero(x))
 
 
 @composition(formula="x where row ≥ column − k, else 0")
@@ -222,7 +226,7 @@ def tril(x: Array, k: int = 0) -> Array:
     Tensor([[1., 0.],
             [3., 4.]])
     """
-    return where(_triangle("tril", x, k), x, _zero(x))
+    return where(constant(_triangle("tril", x, k)), x, _zero(x))
 
 
 @composition(formula="the entries of x on a diagonal")
@@ -253,7 +257,7 @@ def diagonal(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array
     above, below = max(offset, 0), max(-offset, 0)
     places = np.arange(max(0, min(shape[rows] - below, shape[columns] - above)))
     moved = moveaxis(x, (rows, columns), (-2, -1))
-    return getitem(moved, (Ellipsis, places + below, places + above))
+    return getitem(moved, (Ellipsis, constant(places + below), constant(places + above)))
 
 
 @composition(formula="x₁, x₂, … one below the other")
@@ -300,4 +304,4 @@ def _triangle(name: str, x: Array, k: int) -> Any:
 
 def _zero(x: Array) -> Any:
     """Return a zero of the dtype of `x`, so that integers and bools stay what they are."""
-    return np.zeros((), np.asarray(array_of(x)).dtype)
+    return constant(np.zeros((), np.asarray(array_of(x)).dtype))

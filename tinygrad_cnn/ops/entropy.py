@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Strategies
+from tinygrad_cnn.core.effects import constant, pure
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable, array_of
 from tinygrad_cnn.engine import softmax as classes
@@ -234,13 +235,32 @@ def nll(
     if target.shape != examples:
         raise ValueError(f"nll: target has shape {target.shape}, expected labels of {examples}")
     dtype = np.result_type(x.real, 0.0)
-    chosen = checked_target("nll", target, x.shape, at, weight, ignore_index, dtype)
-    places = [*np.indices(examples, sparse=True)]
-    places.insert(at, chosen.labels)
-    losses = neg(getitem(log_probabilities, tuple(places)))
-    if chosen.shares is not None:
-        losses = where(chosen.shares != 0, losses * chosen.shares, 0.0)
-    return reduced(losses, reduction, chosen.count(reduction))
+    labels, counts, shares, factor = _shares(
+        target, x.shape, at, weight, ignore_index, dtype, reduction
+    )
+    places = [constant(place) for place in np.indices(examples, sparse=True)]
+    places.insert(at, labels)
+    losses = where(counts, mul(neg(getitem(log_probabilities, tuple(places))), shares), 0.0)
+    return losses if reduction == "none" else mul(reduced(losses, "sum"), factor)
+
+
+@pure
+def _shares(
+    target: Array,
+    shape: Shape,
+    at: int,
+    weight: Array | None,
+    ignore_index: int,
+    dtype: np.dtype[Any],
+    reduction: str,
+) -> tuple[Any, ...]:
+    """Return labels, which of them count, their weights, and the factor of the summed losses."""
+    chosen = checked_target("nll", target, shape, at, weight, ignore_index, dtype)
+    shares = chosen.shares
+    if shares is None:
+        shares = np.ones(chosen.labels.shape, chosen.dtype)
+    factor = np.asarray(1.0 / chosen.count(reduction), chosen.dtype)
+    return chosen.labels, np.asarray(shares != 0), shares, factor
 
 
 @composition(formula="−Σ w·(t·ln p + (1 − t)·ln(1 − p)) / n")
@@ -290,7 +310,7 @@ def binary_cross_entropy(
             f"{name}: prediction is not from 0 to 1; for logits, use {name}_with_logits"
         )
     one = mul(target, _log(prediction))
-    below = _values(prediction) < 1.0  # then ln(1 − p) ≥ −38
+    below = _within(prediction, -math.inf, 1.0)  # then ln(1 − p) ≥ −38
     log_zero = where(below, log1p(where(below, neg(prediction), 0.0)), -100.0)
     zero = sub(1.0, target) * log_zero
     return reduced(_weighted(-(one + zero), weight), reduction)
@@ -381,13 +401,15 @@ def kl_div(
 
 def _log(p: Array) -> Array:
     """Return ln p, but −100 and without gradient where it is less, as at 0."""
-    large = _values(p) > math.exp(-100.0)
+    large = _within(p, math.exp(-100.0), math.inf)
     return where(large, log(where(large, p, 1.0)), -100.0)
 
 
-def _values(p: Array) -> Array:
-    """Return what is compared with a number: a Tensor, or real numbers in an array."""
-    return p if isinstance(p, Variable) else np.asarray(p).real
+@pure
+def _within(p: Array, low: float, high: float) -> Any:
+    """Return where the real numbers of `p` are between two."""
+    values = np.asarray(array_of(p)).real
+    return np.asarray((low < values) & (values < high))
 
 
 def _weighted(losses: Array, weight: Array | None) -> Array:

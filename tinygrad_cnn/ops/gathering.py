@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.composition import composition
+from tinygrad_cnn.core.effects import constant, pure
 from tinygrad_cnn.core.variable import Array, Variable, array_of
 from tinygrad_cnn.ops.arithmetic import add, astype, where
 from tinygrad_cnn.ops.axes import ravel
@@ -147,13 +148,10 @@ def index_put(x: Array, index: Any, values: Array, accumulate: bool = False) -> 
     """
     shape, index = shape_of(x), plain_index(index)
     values = _filling("index_put", x, index, values)
-    if accumulate:
+    if accumulate or 0 in shape_of(values):  # nothing to set
         return add(x, put(values, index, shape))
-    source = np.full(shape, -1)  # by entry of x, the place of its new value
-    source[index] = np.arange(source[index].size).reshape(source[index].shape)
-    if not source.size or source.max() < 0:
-        return add(x, put(values, index, shape))  # nothing to set
-    return where(source < 0, x, getitem(ravel(values), np.maximum(source, 0)))
+    is_kept, places = _sources(shape, index)
+    return where(is_kept, x, getitem(ravel(values), places))
 
 
 @composition(formula="x in ascending order")
@@ -239,6 +237,15 @@ def topk(x: Array, k: int, axis: int = -1, largest: bool = True) -> tuple[Array,
     return take_along_axis(x, order, a), order
 
 
+@pure
+def _sources(shape: tuple[int, ...], index: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return which entries an assignment keeps, and where the new values of the others are."""
+    source = np.full(shape, -1)
+    source[index] = np.arange(source[index].size).reshape(source[index].shape)
+    return np.asarray(source < 0), np.asarray(np.maximum(source, 0))
+
+
+@pure
 def _places(name: str, indices: Any, shape: tuple[int, ...], axis: int) -> NDArray[Any]:
     """Return `indices` as an array, after a check that they are in the axis."""
     places = np.asarray(array_of(indices))
@@ -259,7 +266,7 @@ def _along(name: str, indices: Any, shape: tuple[int, ...], axis: int) -> tuple[
         raise ValueError(
             f"{name}: indices have shape {places.shape}, expected as many axes as x: {shape}"
         )
-    grid = list(np.ogrid[tuple(slice(n) for n in shape)])
+    grid = [constant(part) for part in np.ogrid[tuple(slice(n) for n in shape)]]
     grid[a] = places
     try:
         np.broadcast_shapes(*(part.shape for part in grid))

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
+from tinygrad_cnn.core.effects import constant
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, array_of
@@ -103,7 +104,7 @@ def interpolate(
     shrinks = new[0] < old[0]  # then take rows, of adjacent values, before columns
     for axis, (n, m, factor) in by_axis if shrinks else by_axis[::-1]:
         if n != m:
-            cells = _nearest(n, m, factor, mode == "nearest")
+            cells = constant(_nearest(n, m, factor, mode == "nearest"))
             x = getitem(x, (*(slice(None),) * axis, cells))
     return x
 

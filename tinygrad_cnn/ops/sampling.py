@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.composition import composition
+from tinygrad_cnn.core.effects import constant
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine import arrays
 from tinygrad_cnn.engine.arrays import Shape
@@ -129,7 +130,8 @@ def affine_grid(theta: Array, size: Shape, align_corners: bool = False) -> Array
     n, _, *sizes = size
     places = np.meshgrid(*(_points(m, align_corners) for m in sizes), indexing="ij")
     points = np.stack([*places[::-1], np.ones(sizes)], -1).reshape(-1, axes + 1)
-    moved = matmul(points.astype(weights_dtype(theta)), transpose(theta, (0, 2, 1)))
+    points = constant(points.astype(weights_dtype(theta)))
+    moved = matmul(points, transpose(theta, (0, 2, 1)))
     return reshape(moved, (n, *sizes, axes))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinygrad_cnn.core.composition import composition
+from tinygrad_cnn.core.effects import pure
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.ops.arithmetic import clip, div, maximum, minimum, sub, where
 from tinygrad_cnn.ops.loss import Reduction, check_reduction, reduced
@@ -197,4 +200,10 @@ def cosine_embedding(
     if not np.isin(signs, (1, -1)).all():
         raise ValueError("cosine_embedding: target holds other values than 1 and -1")
     cosine = cosine_similarity(x1, x2, -1)
-    return reduced(where(signs == 1, 1.0 - cosine, clip(cosine - margin, 0.0)), reduction)
+    return reduced(where(_agree(target), 1.0 - cosine, clip(cosine - margin, 0.0)), reduction)
+
+
+@pure
+def _agree(target: Array) -> Any:
+    """Return where a target is 1."""
+    return np.asarray(np.asarray(array_of(target)) == 1)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.composition import composition
+from tinygrad_cnn.core.effects import pure
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.ops.arithmetic import abs, div, mul, sub, where
@@ -102,18 +103,26 @@ def norm(x: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False) ->
         raise ValueError(f"norm: ord is {ord}, expected a number of 1 or more")
     if ord == 1:
         return sum(abs(x), axes, keepdims)
-    sizes = np.abs(np.real(np.asarray(array_of(x))))
-    if sizes.size and ord == math.inf:
+    if math.prod(shape) and ord == math.inf:
         return max(abs(x), axes, keepdims)
-    # The result is proportional to x. Divided by a power of two near the largest, no power of an
-    # entry overflows, and no digit is lost.
-    exponents = np.frexp(np.max(sizes, axis=axes, keepdims=True, initial=0))[1]
-    dtype = sizes.dtype if sizes.dtype.kind == "f" else float_dtype.get()
-    unit = np.ldexp(np.ones((), dtype), exponents - 1)
+    unit = _unit(x, axes)
     ratio = div(x, unit)
     powers = ratio * ratio if ord == 2 else pow(abs(ratio), ord)
     y = _root(sum(powers, axes, True), ord) * unit
     return y if keepdims else reshape(y, tuple(n for a, n in enumerate(shape) if a not in axes))
+
+
+@pure
+def _unit(x: Array, axes: tuple[int, ...]) -> NDArray[Any]:
+    """Return powers of two near the largest entries along axes.
+
+    A norm is proportional to x. Divided by them, no power of an entry overflows, and no digit is
+    lost.
+    """
+    sizes = np.abs(np.real(np.asarray(array_of(x))))
+    exponents = np.frexp(np.max(sizes, axis=axes, keepdims=True, initial=0))[1]
+    dtype = sizes.dtype if sizes.dtype.kind == "f" else float_dtype.get()
+    return np.asarray(np.ldexp(np.ones((), dtype), exponents - 1))
 
 
 @composition(formula="Π x")

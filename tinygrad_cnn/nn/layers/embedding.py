@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.effects import constant, pure
 from tinygrad_cnn.core.random import generator
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Tensor
@@ -90,8 +93,14 @@ class Embedding(Module):
                 f"{owner}: x holds {index.min()} to {index.max()}, expected 0 to "
                 f"{self.num_embeddings - 1}"
             )
+        if not isinstance(x, np.ndarray | Tensor):
+            constant(index)
         vectors = ops.getitem(self.weight, index)
         if self.padding_idx is None or not recording.get().on:
             return vectors
-        padding = (index == self.padding_idx)[..., np.newaxis]
-        return ops.where(padding, vectors.detach(), vectors)
+        return ops.where(_is_padding(index, self.padding_idx), vectors.detach(), vectors)
+
+
+@pure
+def _is_padding(index: NDArray[Any], padding_idx: int) -> NDArray[Any]:
+    return np.asarray((index == padding_idx)[..., np.newaxis])
