@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -142,6 +144,63 @@ def test_a_step_that_depends_on_something_hidden_is_found_by_the_check() -> None
     box.value = 2.0
     with pytest.raises(tg.CompileError, match="differs from the function itself in the result"):
         step(X)
+
+
+def test_a_failed_check_is_repeated_in_each_call() -> None:
+    rng = np.random.default_rng(0)
+    step = tg.compile(lambda x: tg.Tensor(x) * rng.random())
+    step(X)
+    for _ in range(3):
+        with pytest.raises(tg.CompileError, match="differs from the function itself"):
+            step(X)
+
+
+def test_an_error_in_the_second_call_leaves_the_program_to_be_checked() -> None:
+    w = nn.Parameter(np.ones((3, 3), "f4"))
+    factor = np.ones(1, "f4")
+
+    @tg.compile
+    def step(x: Any, labels: Any) -> Any:
+        (w * w).sum().backward()
+        loss = tg.cross_entropy(tg.Tensor(x) @ w * factor, labels)
+        loss.backward()
+        return loss
+
+    good = np.array([0, 1, 2, 0])
+    step(X, good)
+    w.grad = None
+    with pytest.raises((ValueError, IndexError)):
+        step(X, np.array([0, 1, 2, 9]))
+    assert w.grad is not None  # as the function leaves it
+    np.testing.assert_array_equal(w.grad, np.full((3, 3), 2.0, "f4"))
+    runs = []
+    watched = step._function
+
+    def counted(*args: Any) -> Any:
+        runs.append(1)
+        return watched(*args)
+
+    step._function = counted
+    for _ in range(3):
+        step(X, good)
+    assert len(runs) == 1
+
+
+def test_threads_that_call_at_once_make_one_program() -> None:
+    model = layer()
+    step = tg.compile(model)
+    start = threading.Barrier(8)
+
+    def call(_: int) -> Any:
+        with tg.engine.options(fast=False):
+            start.wait()
+            return step(X).numpy()
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(call, range(8)))
+    for y in results:
+        np.testing.assert_array_equal(y, model(X).numpy())
+    assert len(step.programs) == 1
 
 
 def test_a_check_leaves_the_state_of_one_call() -> None:

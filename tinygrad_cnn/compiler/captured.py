@@ -49,6 +49,9 @@ class CapturedStep:
         Of the signature.
     calls : int
         The replays so far.
+    is_checked : bool
+        Whether the latest check has found the replay and the function equal. Until then, each call
+        is checked.
     replayed : StepProgram
         What replays run: `program`, or the same on tapes (option `fast`).
     runs : StepSource
@@ -64,6 +67,7 @@ class CapturedStep:
     ) -> None:
         self.program, self.source, self.key = program, source, signature.key
         self.calls = 0
+        self.is_checked = False
         self.replayed, self.runs, self._lock = _on_tapes(program, source, recorder.template)
         self._objects = signature.objects  # the key has their ids
         self._recorder = recorder
@@ -122,13 +126,18 @@ class CapturedStep:
         ------
         CompileError
             If a bit differs.
+        Exception
+            What the function raises, which leaves the state that the function leaves.
         """
+        self.is_checked = False
         before = Snapshot(self._roots(values))
         try:
             arrays = [array_of(value) for value in values]
             replayed = self.source.run(*arrays, *[values[place] for place in self._with_gradient])
-        except BaseException:
+        except BaseException as error:
             before.restore()
+            if isinstance(error, Exception):
+                function(*args, **kwargs)  # it raises the same, and leaves what it had computed
             raise
         after = before.current()
         replayed = _copied(replayed)
@@ -143,6 +152,7 @@ class CapturedStep:
                 if found:
                     break
         if not found:
+            self.is_checked = True
             return result
         before.restore()
         first = self._first_difference(function, args, kwargs, values, before)

@@ -66,17 +66,28 @@ class CompiledStep(Generic[P, R]):
         if state.observers or state.shapes is not None:
             return self._function(*args, **kwargs)
         signature = CallSignature(args, kwargs)
+        step = self._holding(signature)
+        if step is None or not step.is_checked:
+            return self._first_calls(signature, args, kwargs)
+        step.calls += 1
+        if self._check_every is None or step.calls % self._check_every:
+            return step.run(signature.values)  # type: ignore[no-any-return]
+        return step.checked(self._function, args, kwargs, signature.values)  # type: ignore[no-any-return]
+
+    def _holding(self, signature: CallSignature) -> CapturedStep | None:
+        """Return the program that can replay such a call."""
         for step in self._programs.get(signature.key, ()):
             if step.holds():
-                step.calls += 1
-                if step.calls > 1 and (self._check_every is None or step.calls % self._check_every):
-                    return step.run(signature.values)  # type: ignore[no-any-return]
-                return step.checked(self._function, args, kwargs, signature.values)  # type: ignore[no-any-return]
-        return self._captured(signature, args, kwargs)
+                return step
+        return None
 
-    def _captured(self, signature: CallSignature, args: Any, kwargs: Any) -> R:
-        """Run eagerly, and keep a program of it."""
+    def _first_calls(self, signature: CallSignature, args: Any, kwargs: Any) -> R:
+        """Run eagerly: keep a program of it, or check the program of an earlier call."""
         with self._lock:
+            step = self._holding(signature)  # another thread may have captured it by now
+            if step is not None:
+                step.calls += 1
+                return step.checked(self._function, args, kwargs, signature.values)  # type: ignore[no-any-return]
             if len(self._latest) >= MOST:
                 self._warn(signature)
                 return self._function(*args, **kwargs)
