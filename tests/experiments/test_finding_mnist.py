@@ -49,7 +49,7 @@ def told(results: Results) -> list[str]:
 def test_how_it_is_measured() -> None:
     assert mnist.finding(FOR_US).text.startswith(
         "LeNet-5 with ReLU and max pooling, gradient descent in batches of 64, with a learning "
-        "rate that falls from 0.1 to 0 in 12 epochs; images move by up to 1 pixel, at random. "
+        "rate that falls from 0.1 to 0 in 20 epochs; images move by up to 1 pixel, at random. "
         "Weights, order and images are the same for both, which take turns epoch by epoch on one "
         "thread: this package compiled, with the extra `fast` if it is installed, PyTorch eager, "
         "in its channels-last layout. Seconds to "

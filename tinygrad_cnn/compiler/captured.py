@@ -21,6 +21,7 @@ from tinygrad_cnn.compiler.recorder import StepRecorder, digest
 from tinygrad_cnn.compiler.signature import CallSignature, with_inputs
 from tinygrad_cnn.compiler.snapshot import Snapshot, difference
 from tinygrad_cnn.compiler.source import StepSource, source_of
+from tinygrad_cnn.compiler.tape_check import StepOutcome, disturb, excess
 from tinygrad_cnn.core import random
 from tinygrad_cnn.core.hidden import HiddenArray, HiddenNumber, plain
 from tinygrad_cnn.core.observer import observe
@@ -120,48 +121,81 @@ class CapturedStep:
     ) -> Any:
         """Replay the step, run it eagerly from the same state, and compare; return the latter's.
 
-        The replay computes with NumPy, so that the bits are comparable.
+        NumPy's replay must give the bits of the function itself; tapes must agree with it within
+        rounding (`tape_check`). The state is as after one step.
 
         Raises
         ------
         CompileError
-            If a bit differs.
+            If one differs. The state is as before the call.
         Exception
             What the function raises, which leaves the state that the function leaves.
         """
         self.is_checked = False
         before = Snapshot(self._roots(values))
+        arrays = [array_of(value) for value in values]
         try:
-            arrays = [array_of(value) for value in values]
-            replayed = self.source.run(*arrays, *[values[place] for place in self._with_gradient])
+            replayed = self._outcome(self.source, arrays, values, before)
+            wrong = self._wrong_tapes(replayed, arrays, values, before)
         except BaseException as error:
             before.restore()
             if isinstance(error, Exception):
                 function(*args, **kwargs)  # it raises the same, and leaves what it had computed
             raise
-        after = before.current()
-        replayed = _copied(replayed)
         before.restore()
         result = detached(function(*args, **kwargs))
-        found = difference(replayed, result)
-        place = "the result"
-        if not found:
-            now = before.current()
-            for place in dict.fromkeys([*after, *now]):
-                found = difference(after.get(place), now.get(place))
-                if found:
-                    break
-        if not found:
+        ours, now = replayed.values, StepOutcome(result, {}, before.current()).values
+        for place in dict.fromkeys([*now, *ours]):
+            found = difference(ours.get(place), now.get(place))
+            if found:
+                before.restore()
+                first = self._first_difference(function, args, kwargs, values, before)
+                raise CompileError(
+                    f"compile: the replay of {self.source.run.__name__} differs from the function "
+                    f"itself in {place}: {found}. {first}The function depends on something that is "
+                    "neither an argument, nor a parameter, a buffer or an attribute of a module "
+                    "that runs, or it changes something beside ops and effects"
+                )
+        if wrong is None:
             self.is_checked = True
             return result
         before.restore()
-        first = self._first_difference(function, args, kwargs, values, before)
         raise CompileError(
-            f"compile: the replay of {self.source.run.__name__} differs from the function itself "
-            f"in {place}: {found}. {first}The function depends on something that is neither an "
-            "argument, nor a parameter, a buffer or an attribute of a module that runs, or it "
-            "changes something beside ops and effects"
+            f"compile: the kernels of {self.source.run.__name__} differ from NumPy in {wrong[0]}: "
+            f"{wrong[1]}. A kernel computes something else, which is a fault of this package; "
+            "report it, and compile the step without kernels: tg.engine.options(fast=False)"
         )
+
+    def _outcome(
+        self, source: StepSource, arrays: list[Any], values: list[Any], before: Snapshot
+    ) -> StepOutcome:
+        """Replay a source; return what it returned and changed."""
+        start = before.current()
+        tensors = [values[place] for place in self._with_gradient]
+        with self._lock:
+            result = _copied(source.run(*arrays, *tensors))
+        return StepOutcome(result, start, before.current())
+
+    def _wrong_tapes(
+        self, expected: StepOutcome, arrays: list[Any], values: list[Any], before: Snapshot
+    ) -> tuple[str, str] | None:
+        """Return where tapes differ from the replay of NumPy, and how."""
+        if self.runs is self.source:
+            return None
+
+        def disturbed(seed: int) -> StepOutcome | None:
+            before.restore()
+            given = [array.copy() for array in arrays]
+            leaves = [value.tensor._array for value in self._recorder.leaves.values()]
+            disturb([*given, *leaves], seed)
+            try:
+                return self._outcome(self.source, given, values, before)
+            except (ArithmeticError, ValueError, IndexError):  # an op refuses other values
+                return None
+
+        before.restore()
+        tapes = self._outcome(self.runs, arrays, values, before)
+        return excess(tapes, expected, disturbed)
 
     def _roots(self, values: list[Any]) -> dict[str, Any]:
         """Return all whose state the step may change."""
