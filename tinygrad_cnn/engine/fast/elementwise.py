@@ -11,11 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numba
-
 from tinygrad_cnn.engine.fast import exponential
 from tinygrad_cnn.engine.fast.kernel import (
-    FLAGS,
     Bytes,
     Conversion,
     Kernel,
@@ -23,6 +20,7 @@ from tinygrad_cnn.engine.fast.kernel import (
     Reals,
     Scalar,
     Whole,
+    inlined,
     kernel,
 )
 
@@ -92,7 +90,7 @@ def selected(
 
 def _unary(formula: Callable[[Any], Any]) -> Kernel:
     """Return the kernel of a function of one value."""
-    value = numba.njit(**FLAGS)(formula)
+    value = inlined(formula)
 
     def run(x: Reals, y: Reals, count: Whole, step: Whole, piece: PieceIndex) -> None:
         for i in range(piece * step, min(count, piece * step + step)):
@@ -103,7 +101,7 @@ def _unary(formula: Callable[[Any], Any]) -> Kernel:
 
 def _binary(formula: Callable[[Any, Any], Any]) -> Kernel:
     """Return the kernel of a function of two values, which are broadcast."""
-    value = numba.njit(**FLAGS)(formula)
+    value = inlined(formula)
 
     def run(
         a: Reals, b: Reals, y: Reals, count: Whole, inner: Whole, length: Whole, a_block: Whole,

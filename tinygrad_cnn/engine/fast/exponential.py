@@ -26,7 +26,7 @@ from numba.extending import intrinsic, overload
 __all__ = ["exp", "log", "log1p", "sigmoid", "tanh"]
 
 _FLAGS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True}
-_inlined: Callable[[Any], Any] = numba.njit(**_FLAGS)
+_inlined: Callable[[Any], Any] = numba.njit(inline="always", **_FLAGS)
 _WHOLES = {types.float32: types.int32, types.float64: types.int64}
 
 
@@ -172,9 +172,8 @@ def sigmoid(x: Any) -> Any:
 def _by_dtype(function: Any) -> None:
     """Let kernels call the function of the dtype of the argument."""
 
-    def choose(x):  # type: ignore[no-untyped-def]
-        of_dtype = _FUNCTIONS[x][function.__name__]
-        return lambda x: of_dtype(x)
+    def choose(x: Any) -> Any:
+        return _FUNCTIONS[x][function.__name__].py_func
 
     overload(function, jit_options=_FLAGS)(choose)
 

@@ -11,12 +11,15 @@ exact: its results then are those of NumPy, bit by bit.
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -25,6 +28,8 @@ from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine.fast.compiling import compiled
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Reals = Any  # a pointer to values of the kernel's dtype
 Wholes = Any  # a pointer to int64
@@ -39,6 +44,8 @@ FLAGS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "nsz"},
     "boundscheck": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
 }
 EXACT: dict[str, Any] = FLAGS | {"fastmath": False}
 WHOLE = types.int64
@@ -47,14 +54,15 @@ FIRST = 2  # the place of the first operand in a row: before it are the address 
 _TYPES = {"f": types.float32, "d": types.float64}
 _REALS = {"f": np.float32, "d": np.float64}
 _READS = {
-    "Reals": "pointer(at[row[{0}]], scratch)",
-    "Wholes": "pointer(at[row[{0}]], row)",
-    "Bytes": "byte_pointer(at[row[{0}]])",
-    "Whole": "row[{0}]",
-    "Scalar": "real(numbers[row[{0}]])",
+    "Reals": "pointer(_at[_row[{0}]], _scratch)",
+    "Wholes": "pointer(_at[_row[{0}]], _row)",
+    "Bytes": "byte_pointer(_at[_row[{0}]])",
+    "Whole": "_row[{0}]",
+    "Scalar": "_real(_numbers[_row[{0}]])",
 }
 POINTERS = ("Reals", "Wholes", "Bytes")  # the kinds of operands that are addresses
-_GIVEN = {"PieceIndex": "piece", "Scratch": "scratch", "Conversion": "real"}
+_GIVEN = {"PieceIndex": "_piece", "Scratch": "_scratch", "Conversion": "_real"}
+_PARAMETERS = "_row, _at, _numbers, _piece, _scratch"  # of what the machine calls
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -87,14 +95,20 @@ def moved(_context: Any, start: Any, _count: Any) -> Any:
     return start(start, WHOLE), generate
 
 
+def inlined(function: F) -> F:
+    """Declare a function for use in kernels, which becomes a part of each that calls it.
+
+    A function compiled by itself would be optimized, and turned to machine code, once more.
+    """
+    return cast(F, numba.njit(inline="always", **FLAGS)(function))
+
+
 class Kernel:
     """A function on memory, made with `kernel`.
 
     Attributes
     ----------
     name : str
-    function : callable
-        The compiled function, which other kernels may call.
     operands : tuple of str
         The parameters that a row holds, in order.
     kinds : tuple of str
@@ -103,20 +117,16 @@ class Kernel:
 
     def __init__(self, function: Callable[..., None], flags: dict[str, Any] = FLAGS) -> None:
         self.name = function.__name__
-        self.function = numba.njit(**flags)(function)
-        self._flags = flags
+        self._function, self._flags = function, flags
         parameters = inspect.signature(function).parameters
         kinds = {name: str(p.annotation).rpartition(".")[-1] for name, p in parameters.items()}
         self.operands = tuple([name for name, kind in kinds.items() if kind in _READS])
         self.kinds = tuple([kinds[name] for name in self.operands])
         places = {name: FIRST + k for k, name in enumerate(self.operands)}
-        values = [
-            _READS[kind].format(places[name]) if kind in _READS else _GIVEN[kind]
+        self._reads = [
+            f"{name} = {_READS[kind].format(places[name]) if kind in _READS else _GIVEN[kind]}"
             for name, kind in kinds.items()
         ]
-        self._call = f"function({', '.join(values)})"
-        self._module = function.__module__
-        self._file, self._line = function.__code__.co_filename, function.__code__.co_firstlineno
         self._compiled: dict[str, Any] = {}
 
     def address(self, dtype: DTypeLike) -> int:
@@ -127,18 +137,16 @@ class Kernel:
         return int(self._compiled[char].address)
 
     def _compile(self, char: str) -> Any:
-        """Compile the function that reads the operands of a row; kept on disk.
+        """Compile the function with the reading of its operands from a row; kept on disk.
 
-        Numba finds what it kept by file, name and line: those of the kernel. The version of this
-        package is in the name, because kernels call functions of other files.
+        It is one function: Numba would compile a function that it calls by itself as well. The
+        version of this package is in the name, because kernels call functions of other files.
         """
         name = f"{self.name}_{char}_{_version()}"
-        text = f"def {name}(row, at, numbers, piece, scratch):\n    {self._call}"
-        known = {
-            "function": self.function, "pointer": pointer, "byte_pointer": byte_pointer,
-            "real": _REALS[char], "__name__": self._module,
-        }  # fmt: skip
-        exec(compile("\n" * (self._line - 1) + text, self._file, "exec"), known)
+        known = dict(self._function.__globals__)
+        known.update(inspect.getclosurevars(self._function).nonlocals)
+        known |= {"pointer": pointer, "byte_pointer": byte_pointer, "_real": _REALS[char]}
+        exec(self._code(name), known)
         real = types.CPointer(_TYPES[char])
         signature = types.void(ROW, ROW, types.CPointer(types.float64), WHOLE, real)
         return compiled(
@@ -146,6 +154,17 @@ class Kernel:
                 known[name]
             )
         )
+
+    def _code(self, name: str) -> CodeType:
+        """Return the code that defines the function of a row, at the lines of the kernel."""
+        source = textwrap.dedent(inspect.getsource(self._function))
+        reads = ast.parse(f"def {name}({_PARAMETERS}):\n    " + "; ".join(self._reads))
+        function, body = reads.body[0], ast.parse(source).body[0]
+        assert isinstance(function, ast.FunctionDef)
+        assert isinstance(body, ast.FunctionDef)
+        function.body += body.body
+        ast.increment_lineno(reads, self._function.__code__.co_firstlineno - 1)
+        return compile(reads, inspect.getfile(self._function), "exec")
 
 
 def kernel(function: Callable[..., None]) -> Kernel:

@@ -9,15 +9,13 @@ The winner of a window is the kernel offset, i·KW + j, of its first maximum. A 
 
 from __future__ import annotations
 
-import numba
-
 from tinygrad_cnn.engine.fast.kernel import (
-    FLAGS,
     Bytes,
     Conversion,
     PieceIndex,
     Reals,
     Whole,
+    inlined,
     kernel,
 )
 from tinygrad_cnn.engine.windows import Windows
@@ -115,14 +113,14 @@ def window_maxima(
                         y[to + i] = value if value > y[to + i] or value != value else y[to + i]
 
 
-@numba.njit(**FLAGS)  # type: ignore[untyped-decorator]
+@inlined
 def _window(cell: int, before: int, offset: int, stride: int, windows: int) -> int:
     """Return the window along an axis that has a cell at a kernel offset, or −1."""
     start = cell + before - offset
     return start // stride if start >= 0 == start % stride and start < windows * stride else -1
 
 
-@numba.njit(**FLAGS)  # type: ignore[untyped-decorator]
+@inlined
 def _cells(window: int, stride: int, before: int, kernel: int, low: int, high: int) -> int:
     """Return how many cells of a window along an axis, without dilation, count in its mean."""
     start = window * stride - before

@@ -17,7 +17,6 @@ import numba
 from tinygrad_cnn.engine.fast.exponential import exp, log1p
 from tinygrad_cnn.engine.fast.kernel import (
     EXACT,
-    FLAGS,
     Conversion,
     PieceIndex,
     Reals,
@@ -25,6 +24,7 @@ from tinygrad_cnn.engine.fast.kernel import (
     Scratch,
     Whole,
     Wholes,
+    inlined,
     kernel,
     moved,
 )
@@ -40,7 +40,7 @@ def pieces_of(outer: int, classes: int, inner: int) -> tuple[int, int, int]:
     return step, width, -(-outer // step) * -(-inner // width)
 
 
-@numba.njit(**FLAGS)  # type: ignore[untyped-decorator]
+@inlined
 def _powers_of_row(x: Reals, y: Reals, classes: Whole, zero: Any) -> Any:
     """Write e^(x − m), and return m, the sum of the powers below 1, and the number of the others.
 
@@ -58,7 +58,7 @@ def _powers_of_row(x: Reals, y: Reals, classes: Whole, zero: Any) -> Any:
     return largest, below, ones
 
 
-@numba.njit(**FLAGS)  # type: ignore[untyped-decorator]
+@inlined
 def _powers_of_columns(
     x: Reals, y: Reals, classes: Whole, inner: Whole, count: Whole, scratch: Reals, width: Whole,
     real: Any,

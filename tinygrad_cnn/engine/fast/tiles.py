@@ -12,7 +12,7 @@ import numba
 from numba import types
 
 from tinygrad_cnn.engine.fast.compiling import compiled
-from tinygrad_cnn.engine.fast.kernel import FLAGS, moved
+from tinygrad_cnn.engine.fast.kernel import FLAGS, inlined, moved
 from tinygrad_cnn.engine.fast.registers import lanes, product_tile, registers, transposed_block
 
 WIDE = 4 if registers() == 32 else 2  # registers of a row of the largest blocks
@@ -24,7 +24,7 @@ def _panel(tall: int, vectors: int, half: bool = False, masked: bool = False) ->
     """Return the product with as many columns of B as a block has, by blocks of few rows."""
     high, six, four, one = (product_tile(rows, vectors, half, masked) for rows in (tall, 6, 4, 1))
 
-    @numba.njit(**FLAGS)
+    @inlined
     def panel(m, k, a, a_row, a_column, b, b_row, alpha, beta, c, c_row, columns):  # type: ignore[no-untyped-def]
         i = 0
         while m - i >= tall:
@@ -51,7 +51,7 @@ _wide, _pair, _one = _panel(6, WIDE), _panel(TALL, 2), _panel(12, 1)
 _half, _rest = _panel(12, 1, half=True), _panel(12, 1, masked=True)
 
 
-@numba.njit(**FLAGS)  # type: ignore[untyped-decorator]
+@inlined
 def transpose(source: Any, rows: int, columns: int, target: Any, size: int) -> None:
     """Copy a matrix of contiguous rows to its transpose, for a register of `size` values."""
     whole = rows // size * size
