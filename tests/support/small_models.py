@@ -49,7 +49,7 @@ def drawn(shape: tuple[int, ...], seed: int) -> np.ndarray:
 def trained(build: Builder) -> Trained:
     """Return a training step of a model, of the squares of its results."""
     model = build()
-    optimizer = optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    optimizer = optim.SGD(model.parameters(), 1e-5, momentum=0.9)
 
     def step(x: Any) -> tg.Tensor:
         y = model(x)
