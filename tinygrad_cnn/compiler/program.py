@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,6 +118,8 @@ class ForwardCall(StepInstruction):
         arguments that rules read in place of them.
     is_number : bool
         Whether the forward returns a NumPy number, of which an array is made.
+    is_view : bool
+        Whether the result shared memory with an argument.
     """
 
     op: Op[..., Any]
@@ -126,6 +128,7 @@ class ForwardCall(StepInstruction):
     shared: dict[str, StepValue] = field(default_factory=dict)
     kept: dict[str, StepValue] = field(default_factory=dict)
     is_number: bool = False
+    is_view: bool = False
 
     def residuals(self) -> dict[str, StepValue]:
         """Return the residuals among `kept`."""
@@ -305,7 +308,15 @@ class Effect(StepInstruction):
 
 @dataclass(eq=False, slots=True)
 class FunctionCall(Effect):
-    """A call of a function that only computes its result, such as a comparison or a copy."""
+    """A call of a function that only computes its result, such as a comparison or a copy.
+
+    Attributes
+    ----------
+    is_view : bool
+        Whether the result, which is one array, shared memory with an argument.
+    """
+
+    is_view: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -382,6 +393,19 @@ def values_in(argument: Any) -> Iterator[StepValue]:
         yield from values_in(list(argument.values()))
     elif isinstance(argument, slice):
         yield from values_in((argument.start, argument.stop, argument.step))
+
+
+def replaced(argument: Any, values: Mapping[StepValue, StepValue]) -> Any:
+    """Return an argument with some of the values in it replaced by others."""
+    if isinstance(argument, StepValue):
+        return values.get(argument, argument)
+    if isinstance(argument, tuple) and hasattr(argument, "_fields"):
+        return type(argument)(*[replaced(part, values) for part in argument])
+    if isinstance(argument, list | tuple):
+        return type(argument)([replaced(part, values) for part in argument])
+    if isinstance(argument, dict):
+        return {key: replaced(part, values) for key, part in argument.items()}
+    return argument
 
 
 def _known(call: ForwardCall, names: list[str]) -> Iterator[StepValue]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -264,6 +264,7 @@ class StepRecorder(Observer):
         array = np.asarray(raw)
         call = ForwardCall(op, arguments, self.made("y", array))
         call.is_number = not isinstance(raw, np.ndarray)
+        call.is_view = _is_view(array, event.arguments.values())
         for name, part in event.shared.items():
             call.shared[name] = self._registered("s", part)
         self._add(call)
@@ -393,7 +394,9 @@ class StepRecorder(Observer):
         self.holders.look_around()
         found = {str(i): self._operand(value) for i, value in enumerate(args)}
         found |= {name: self._operand(value) for name, value in kwargs.items()}
-        return self._results(FunctionCall(function, found, []), result)
+        call = FunctionCall(function, found, [])
+        call.is_view = _is_view(result, [*args, *kwargs.values()])
+        return self._results(call, result)
 
     def fixed(self, array: NDArray[Any]) -> None:
         """Take an array that the package itself computed from shapes and options only."""
@@ -547,6 +550,13 @@ def _arrays(value: Any) -> Any:
             yield from _arrays(part)
     elif isinstance(value, slice):
         yield from _arrays((value.start, value.stop, value.step))
+
+
+def _is_view(result: Any, arguments: Iterable[Any]) -> bool:
+    """Return whether a result shares memory with an array in the arguments."""
+    given = [plain(array_of(x)) for x in _arrays(list(arguments))]
+    y = plain(result)
+    return isinstance(y, np.ndarray) and any(np.may_share_memory(y, x) for x in given)
 
 
 def _name(function: Callable[..., Any]) -> str:

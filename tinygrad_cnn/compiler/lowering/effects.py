@@ -7,6 +7,7 @@ from typing import Any
 from tinygrad_cnn.compiler.lowering.tape import qualified_name
 from tinygrad_cnn.compiler.program import Effect, FunctionCall, StepInstruction, StoreGradient
 from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.nn.layers.normalization import _BatchNorm
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.optim.optimizer import Optimizer
 
@@ -45,6 +46,19 @@ def stepped_by(effect: Effect) -> Optimizer | None:
     """Return the optimizer that an effect is the update of; None if it is something else."""
     owner = method_of(effect, "_update_all")
     return owner if isinstance(owner, Optimizer) else None
+
+
+def changed_by(effect: Effect) -> set[Variable] | None:
+    """Return the Tensors whose memory an effect may write to; None if that may be any."""
+    optimizer, norm = stepped_by(effect), method_of(effect, "_follow_batch")
+    if optimizer is not None:
+        return set(optimizer.params)
+    if isinstance(norm, _BatchNorm):
+        return {tensor for _, tensor in norm.named_buffers()}
+    is_known = qualified_name(effect.function).startswith(
+        ("tinygrad_cnn.core.", "tinygrad_cnn.ops.")
+    )
+    return set() if is_known or cleared_by(effect) is not None else None
 
 
 def cleared_after(cleared: set[Variable], instruction: StepInstruction) -> set[Variable]:

@@ -7,7 +7,10 @@ import pkgutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
+from itertools import count
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +23,7 @@ from tinygrad_cnn.compiler.lowering.effects import (
 )
 from tinygrad_cnn.compiler.lowering.fusion import NotFusedError, fused, is_fused
 from tinygrad_cnn.compiler.lowering.gradients import StoredGradient, StoredGradients
+from tinygrad_cnn.compiler.lowering.live import with_live_views
 from tinygrad_cnn.compiler.lowering.optimizers import FORMS, GivenGradient, OptimizerStep
 from tinygrad_cnn.compiler.lowering.sums import add_gradients, store_gradient
 from tinygrad_cnn.compiler.lowering.tape import (
@@ -39,6 +43,7 @@ from tinygrad_cnn.compiler.program import (
     ForwardCall,
     FunctionCall,
     LeafValue,
+    NumberValue,
     RuleCall,
     SharedCall,
     StepInstruction,
@@ -46,6 +51,7 @@ from tinygrad_cnn.compiler.program import (
     StepValue,
     StoreGradient,
     TapeCall,
+    replaced,
     values_in,
 )
 from tinygrad_cnn.core.variable import Variable
@@ -60,11 +66,12 @@ def on_tapes(program: StepProgram) -> StepProgram:
     share nothing; each has memory of its own.
     """
     _load_lowerings()
-    cutter = _Cutter(fused(program))
+    live = with_live_views(program)
+    cutter = _Cutter(fused(live.program), live.left)
     try:
         cutter.cut()
     except NotFusedError:
-        cutter = _Cutter(program)
+        cutter = _Cutter(live.program, live.left)
         cutter.cut()
     return cutter.lowered()
 
@@ -102,10 +109,11 @@ class _Segment:
 
 
 class _Cutter:
-    """Lowers the instructions of one program in order."""
+    """Lowers the instructions of one program in order, but those that are left to NumPy."""
 
-    def __init__(self, program: StepProgram) -> None:
+    def __init__(self, program: StepProgram, left: set[StepInstruction]) -> None:
         self.program = program
+        self._left = left
         self.writer = Writer(program)
         self.parts: list[StepInstruction | _Segment] = []
         self._open: _Segment | None = None
@@ -153,6 +161,8 @@ class _Cutter:
             return False
 
     def _lower(self, instruction: StepInstruction, segment: _Segment) -> bool:
+        if instruction in self._left:
+            return False
         if isinstance(instruction, Effect):
             return self._lower_effect(instruction, segment)
         if isinstance(instruction, StoreGradient):
@@ -253,7 +263,34 @@ class _Cutter:
                 instructions.append(part)
             else:
                 instructions += [calls[part]] if part in calls else part.instructions
-        return StepProgram(self.program.inputs, instructions, self.program.result)
+        result = self._apart(memory, instructions)
+        return StepProgram(self.program.inputs, instructions, result)
+
+    def _apart(self, memory: TapeMemory, instructions: list[StepInstruction]) -> Any:
+        """Copy what is returned, or kept by an effect, if NumPy has left it in the arena."""
+        computed = {v for i in self._left_to_numpy() for v in i.results()}
+        names = (f"own_{k}" for k in count(1))
+
+        def apart(argument: Any) -> tuple[Any, list[StepInstruction]]:
+            values: dict[StepValue, StepValue] = {}
+            calls: list[StepInstruction] = []
+            for value in values_in(argument):
+                if value in computed and not isinstance(value, NumberValue):
+                    made = StepValue(next(names), value.shape, value.dtype, value.strides)
+                    calls.append(FunctionCall(memory.apart, {"0": value}, [made]))
+                    values[value] = made
+            return replaced(argument, values), calls
+
+        if not any(isinstance(each, TapeCall) for each in instructions):
+            return self.program.result
+        for k, each in reversed(list(enumerate(instructions))):
+            if isinstance(each, Effect) and not is_harmless(each):
+                arguments, calls = apart(each.arguments)
+                if calls:
+                    instructions[k : k + 1] = [*calls, replace(each, arguments=arguments)]
+        result, calls = apart(self.program.result)
+        instructions += calls
+        return result
 
     def _left_to_numpy(self) -> Iterator[StepInstruction]:
         """Yield the instructions that no tape computes."""

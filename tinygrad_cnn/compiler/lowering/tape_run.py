@@ -82,6 +82,11 @@ class TapeMemory:
         turned = numbers.reshape([value.shape[axis] for axis in order])
         return turned.transpose([order.index(axis) for axis in range(len(order))])
 
+    def apart(self, array: Any) -> Any:
+        """Return an array, copied if it is a view of the arena."""
+        is_view = isinstance(array, np.ndarray) and np.may_share_memory(array, self._arena)
+        return array.copy() if is_view else array
+
     def poison(self) -> None:
         """Fill the arena with NaN."""
         self._arena.fill(0xFF)
