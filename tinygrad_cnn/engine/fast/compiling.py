@@ -17,6 +17,8 @@ from threading import RLock
 from time import perf_counter
 from typing import TypeVar
 
+from llvmlite.binding import ffi
+
 T = TypeVar("T")
 
 LONG = 1.0  # seconds of compilation from which it is announced
@@ -24,10 +26,21 @@ LONG = 1.0  # seconds of compilation from which it is announced
 _spent = [0.0]  # in this process; negative once it is announced
 _lock = RLock()
 
+_llvm_lock = ffi.lib._lock  # that of each call of LLVM, such as to free what it made
+
+
+def _hold() -> None:
+    _lock.acquire()
+    _llvm_lock.__enter__()
+
+
+def _release() -> None:
+    _llvm_lock.__exit__(None, None, None)
+    _lock.release()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 
 
 def compiled(make: Callable[[bool], T]) -> T:
