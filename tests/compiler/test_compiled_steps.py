@@ -44,7 +44,9 @@ def test_python_code_runs_in_the_first_two_calls_only() -> None:
 
 
 def test_an_attribute_that_changes_captures_again() -> None:
-    model = nn.Sequential(layer(), nn.Dropout(0.5, rng=np.random.default_rng(1)))
+    model = nn.Sequential(
+        layer().requires_grad_(False), nn.Dropout(0.5, rng=np.random.default_rng(1))
+    )
     step = tg.compile(model.train())
     step(X)
     model.eval()
@@ -58,19 +60,55 @@ def test_an_attribute_that_changes_captures_again() -> None:
 def test_a_replaced_parameter_captures_again() -> None:
     model = layer()
     step = tg.compile(model)
-    for _ in range(3):
-        step(X)
-    model.bias = nn.Parameter(np.array([5.0, 6.0], "f4"))
-    assert np.array_equal(step(X).numpy(), model(X).numpy())
+    with tg.no_grad():
+        for _ in range(3):
+            step(X)
+        model.bias = nn.Parameter(np.array([5.0, 6.0], "f4"))
+        assert np.array_equal(step(X).numpy(), model(X).numpy())
 
 
 def test_results_have_no_graph_and_memory_of_their_own() -> None:
-    step = tg.compile(layer())
+    model = layer()
+
+    @tg.compile
+    def step(x: Any) -> Any:
+        y = model(x)
+        y.sum().backward()
+        return y
+
     results = [step(X) for _ in range(4)]
     assert not any(y.requires_grad for y in results)
     assert not np.shares_memory(results[2].numpy(), results[3].numpy())
     with pytest.raises(RuntimeError, match="compiled step"):
         results[3].sum().backward()
+
+
+def test_a_result_that_the_caller_could_differentiate_is_refused() -> None:
+    """Its gradients would end at the compiled function, without a word."""
+    body, head = layer(), nn.Linear(2, 1)
+    for function in (body, lambda x: {"y": [body(x)]}, lambda x: (x, body(x).sum())):
+        with pytest.raises(tg.CompileError, match=r"a gradient.* backward\(\) inside .* no_grad"):
+            tg.compile(function)(X)
+    x = tg.Tensor(X, requires_grad=True)
+    with pytest.raises(tg.CompileError, match=r"detach\(\)"):
+        tg.compile(tg.relu)(x)
+
+    @tg.compile
+    def split(x: Any) -> Any:  # the first loss has freed what the second one needs
+        y = body(x)
+        head(y).sum().backward()
+        return y, (y * y).mean()
+
+    @tg.compile
+    def gradient(x: Any) -> Any:
+        y = body(x)
+        return y, tg.grad(y.sum(), body.weight)[0]
+
+    for step in (split, gradient, tg.compile(lambda x: body(x).detach())):
+        for _ in range(3):
+            step(X)
+    with tg.no_grad():
+        assert np.array_equal(tg.compile(body)(X).numpy(), body(X).numpy())
 
 
 def test_leaves_never_share_a_gradient() -> None:
@@ -187,7 +225,7 @@ def test_an_error_in_the_second_call_leaves_the_program_to_be_checked() -> None:
 
 
 def test_threads_that_call_at_once_make_one_program() -> None:
-    model = layer()
+    model = layer().requires_grad_(False)
     step = tg.compile(model)
     start = threading.Barrier(8)
 
@@ -245,7 +283,8 @@ def test_an_effect_draws_again_in_each_replay() -> None:
 
 def test_observers_see_the_function_itself() -> None:
     step = tg.compile(layer())
-    step(X)
+    with tg.no_grad():
+        step(X)
 
     class Names(tg.Observer):
         seen: list[str]

@@ -23,6 +23,7 @@ from tinygrad_cnn.compiler.snapshot import Snapshot, difference
 from tinygrad_cnn.compiler.source import StepSource, source_of
 from tinygrad_cnn.compiler.tape_check import StepOutcome, disturb, excess
 from tinygrad_cnn.core import random
+from tinygrad_cnn.core.graph import nodes_of
 from tinygrad_cnn.core.hidden import HiddenArray, HiddenNumber, plain
 from tinygrad_cnn.core.observer import observe
 from tinygrad_cnn.core.recording import recording
@@ -292,6 +293,7 @@ def captured(
     result = _recorded(recorder, function, args, kwargs, argument_names)
     if recorder.error is not None:  # the function caught it
         raise recorder.error
+    _refuse_graphs(name, result)
     recorder.template = result
     with observe(recorder):
         returned = recorder.result(result)
@@ -326,6 +328,21 @@ def _recorded(
 def _run_recorded(function: Any, args: Any, kwargs: Any) -> Any:
     """Call a step under its recorder; the recorder looks for variables up to this frame."""
     return function(*args, **kwargs)
+
+
+def _refuse_graphs(name: str, result: Any) -> None:
+    """Refuse results that the caller could differentiate: those of a replay have no graph."""
+
+    def check(part: Any) -> Any:
+        node = getattr(part, "node", None)
+        if node is not None and all(each.saved is not None for each in nodes_of(node)):
+            raise CompileError(
+                f"compile: {name} returns a Tensor of shape {part.shape} that requires a gradient, "
+                "and a replay returns it without a graph; call backward() inside of the function, "
+                "return its detach(), or call the function under no_grad()"
+            )
+
+    _mapped(result, check)
 
 
 def plain_result(value: Any) -> Any:

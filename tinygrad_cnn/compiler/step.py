@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from tinygrad_cnn.compiler.captured import CapturedStep, Sized, captured
+from tinygrad_cnn.compiler.captured import CapturedStep, Sized, captured, detached
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.program import StepProgram
 from tinygrad_cnn.compiler.signature import CallSignature, SignatureKey, compared
@@ -90,7 +90,7 @@ class CompiledStep(Generic[P, R]):
                 return step.checked(self._function, args, kwargs, signature.values)  # type: ignore[no-any-return]
             if len(self._latest) >= MOST:
                 self._warn(signature)
-                return self._function(*args, **kwargs)
+                return detached(self._function(*args, **kwargs))  # type: ignore[no-any-return]
             try:
                 step, result = captured(
                     self._function, args, kwargs, signature, self.name, self._argument_names
@@ -218,7 +218,8 @@ def compile(function: Callable[..., Any] | None = None, *, check_every: int | No
     CompileError
         In a call: if the function does what a replay could not repeat, such as reading a value
         (``item()``), or using an array that no op computed. The message says where, and what to do.
-        Also if a replay that is compared differs from the function itself.
+        What the function did until then stays done. Also if a replay that is compared differs from
+        the function itself.
 
     Warns
     -----
@@ -240,9 +241,13 @@ def compile(function: Callable[..., Any] | None = None, *, check_every: int | No
     change NumPy's results by as much. The state is as after one step.
 
     Only ops and effects are repeated (an optimizer's step, ``zero_grad``, clipping, the draws of
-    dropout, running statistics), not what else the function does in Python: it prints and appends
-    to lists in the first call only, as with JAX. Under an observer (drawing, `detect_nan`) the
-    function runs as it is. First derivatives only.
+    dropout, running statistics), not what else the function does in Python. It prints and appends
+    to lists in the first two calls and in each checked one, and not in replays. Under an observer
+    (drawing, `detect_nan`) the function runs as it is.
+
+    Tensors that a call returns have no graph. A function that returns one which the caller could
+    differentiate is refused: call ``backward()`` in the function, return ``y.detach()``, or call it
+    under ``no_grad()``. First derivatives only.
 
     Examples
     --------
