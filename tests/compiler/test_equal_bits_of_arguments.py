@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -90,6 +92,43 @@ def test_arguments_and_results_of_every_kind() -> None:
     pairs = [{"x": x * k, "rows": rows} for k, rows in enumerate(([0, 2], [0, 2], [1, 3], [0]))]
     options = [(0.5, "a", False), (0.5, "a", True), (2.0, "b", True), (0.5, "a", True)]
     assert_same_bits(make, [(pair, *each) for pair, each in zip(pairs, options, strict=True)])
+
+
+class Named(NamedTuple):
+    x: Any
+    scale: float
+
+
+class Row(list[Any]):
+    pass
+
+
+def test_arguments_of_subclasses(tmp_path: Path) -> None:
+    """Named tuples, kinds of dicts and lists, and arrays in a file."""
+    seen: list[type] = []
+
+    def step(parts: Any, x: Any) -> Any:
+        seen.append(type(parts))
+        first = parts.x if isinstance(parts, Named) else next(iter(_values(parts)))
+        return tg.Tensor(first) * 2.0 + x
+
+    compiled = tg.compile(step)
+    np.save(tmp_path / "x.npy", np.arange(12, dtype="f4").reshape(4, 3))
+    stored = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for make in (
+        lambda x: Named(x, 2.0), lambda x: OrderedDict(x=x), lambda x: defaultdict(list, x=x),
+        lambda x: Row([x]), lambda x: (x,),
+    ):  # fmt: skip
+        for k in range(4):
+            x = stored[k]
+            y = compiled(make(x + np.float32(k)), x)
+            assert same_bits(y.numpy(), (x + np.float32(k)) * 2 + x)
+    assert seen == [kind for kind in (Named, OrderedDict, defaultdict, Row, tuple) for _ in "12"]
+    assert len(compiled.programs) == 5
+
+
+def _values(parts: Any) -> Any:
+    return parts.values() if isinstance(parts, dict) else parts
 
 
 def test_arguments_by_name() -> None:

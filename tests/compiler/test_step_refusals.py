@@ -192,6 +192,12 @@ def a_second_seed(s: Setting, x: Any) -> Any:
     return s.layer(x)
 
 
+def a_flag_that_stays_changed(s: Setting, x: Any) -> Any:
+    loss_of(s, x).backward()
+    s.optimizer.step()  # refused
+    s.layer.requires_grad_(False)
+
+
 def a_new_parameter(s: Setting, x: Any) -> Any:
     return nn.Linear(3, 2)(x)  # refused
 
@@ -235,3 +241,41 @@ def test_a_refused_step_leaves_the_state_usable(step: Callable[[Setting, Any], A
     assert type(s.layer.weight.grad) is np.ndarray
     assert type(s.layer.weight.data + 0) is np.ndarray
     assert not tg.core.recording.recording.get().observers
+
+
+def test_a_hook_on_a_gradient_is_refused_by_name() -> None:
+    s = Setting()
+    s.layer.weight.register_hook(lambda g: 2 * g)
+    step = tg.compile(lambda x: loss_of(s, x).backward())
+    with pytest.raises(
+        tg.CompileError, match=r"a hook on the gradient of weight of shape \(2, 3\)"
+    ):
+        step(X)
+
+
+def test_arguments_that_a_replay_could_not_take_are_refused_by_type() -> None:
+    class Pair:
+        def __init__(self) -> None:
+            self.x = X.copy()
+
+    with pytest.raises(tg.CompileError, match="an argument of type Pair: pass the arrays in it"):
+        tg.compile(lambda pair: tg.relu(tg.Tensor(pair.x)))(Pair())
+    with pytest.raises(tg.CompileError, match="gets a generator, which each call would exhaust"):
+        tg.compile(lambda batch: tg.relu(tg.Tensor(next(batch))))(x for x in [X])
+
+
+def test_a_refusal_after_an_update_says_that_it_stays() -> None:
+    s = Setting()
+
+    def step(x: Any) -> Any:
+        loss = loss_of(s, x)
+        loss.backward()
+        s.optimizer.step()
+        return loss.item()
+
+    with pytest.raises(tg.CompileError) as caught:
+        tg.compile(step)(X)
+    assert "stays changed" in "".join(caught.value.__notes__)
+    with pytest.raises(tg.CompileError) as caught:
+        tg.compile(lambda x: to_bool(s, x))(X)
+    assert not hasattr(caught.value, "__notes__")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,6 +14,7 @@ from tinygrad_cnn.compiler.program import (
     Effect,
     FunctionCall,
     StepProgram,
+    StoreGradient,
     StoreInputGradient,
     TapeCall,
 )
@@ -289,11 +290,41 @@ def captured(
                 "which a replay could send no gradients; pass its detach(), or compile the "
                 "function that computes it"
             )
+    for given in signature.objects:
+        if isinstance(given, Iterator):
+            raise CompileError(
+                f"compile: {name} gets a {type(given).__name__}, which each call would exhaust; "
+                "pass a list"
+            )
     recorder = StepRecorder(function)
+    recorder.objects = signature.objects
+    try:
+        return _captured(recorder, function, args, kwargs, signature, name, argument_names)
+    except CompileError as error:
+        changes = (Effect, StoreGradient, StoreInputGradient)
+        if any(type(each) in changes for each in recorder.instructions):
+            error.add_note(
+                "What the call had changed until then, such as gradients and parameters, stays "
+                "changed."
+            )
+        raise
+
+
+def _captured(
+    recorder: StepRecorder,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    signature: CallSignature,
+    name: str,
+    argument_names: list[str],
+) -> tuple[CapturedStep, Any]:
     result = _recorded(recorder, function, args, kwargs, argument_names)
     if recorder.error is not None:  # the function caught it
         raise recorder.error
     _refuse_graphs(name, result)
+    if flags := recorder.flags.why_not():
+        raise CompileError(f"compile: {flags}")
     recorder.template = result
     with observe(recorder):
         returned = recorder.result(result)

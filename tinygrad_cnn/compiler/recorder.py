@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.capture.reading_refused import running_line
+from tinygrad_cnn.compiler import refusals
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.holders import Holders
 from tinygrad_cnn.compiler.known import KnownArrays
@@ -34,10 +35,14 @@ from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.hidden import HiddenArray, HiddenNumber, hide, plain
 from tinygrad_cnn.core.numpy_dispatch import discrete_values
 from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer
+from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Parameter
-from tinygrad_cnn.core.variable import Variable, array_of
+from tinygrad_cnn.core.variable import Variable, array_of, clear_gradient
 from tinygrad_cnn.ops.arithmetic import astype
+
+CLEAR: Any = clear_gradient.__wrapped__  # type: ignore[attr-defined]  # as `wraps` sets it
+SEED: Any = manual_seed.__wrapped__  # type: ignore[attr-defined]
 
 copied = np.ndarray.copy
 """A copy in C order, as those that ops make of arrays that their owner may change."""
@@ -62,6 +67,8 @@ class StepRecorder(Observer):
         What was refused, even if the function went on.
     template : object
         What the function returned, for the classes of Tensors in it.
+    objects : list
+        Arguments that are no arrays, Tensors or numbers.
     """
 
     takes_effects = True
@@ -71,6 +78,7 @@ class StepRecorder(Observer):
         self.digests: dict[str, int] | None = {} if with_digests else None
         self.error: CompileError | None = None
         self.template: Any = None
+        self.objects: list[Any] = []
         self.inputs: list[InputValue] = []
         self.instructions: list[StepInstruction] = []
         self.holders = Holders(function)
@@ -83,6 +91,7 @@ class StepRecorder(Observer):
         self._numbers: dict[int, StepValue] = {}
         self._kept_numbers: list[HiddenNumber] = []
         self.inner: dict[int, tuple[Variable, StepValue]] = {}  # leaves made here, gradients
+        self.flags = refusals.EffectFlags()
         self._sweep: Sweep | None = None
 
     # --- values ----------------------------------------------------------------------------------
@@ -179,12 +188,7 @@ class StepRecorder(Observer):
         )
 
     def _refuse_array(self, array: NDArray[Any]) -> None:
-        self.refuse(
-            f"an array of {array.dtype} and shape {array.shape} is neither an argument, nor was it "
-            "computed by an op or an effect of the step, so a replay could not make it again; pass "
-            "it as an argument, compute it with ops, or in a function marked with @effect "
-            "(tinygrad_cnn.core.effects)"
-        )
+        self.refuse(refusals.of_array(array, self.objects))
 
     def _check_source(self, array: NDArray[Any]) -> None:
         """Refuse a copy of something that a replay could not make again."""
@@ -317,6 +321,13 @@ class StepRecorder(Observer):
 
     def effect(self, function: Callable[..., Any], arguments: dict[str, Any], result: Any) -> Any:
         """Take one call of an effect."""
+        if function is CLEAR:
+            (tensor,) = arguments.values()
+            if id(tensor) in self._given:
+                self.reads(tensor, "assignment to .grad")
+            if self.inner.pop(id(tensor), None) is not None:
+                return result
+        self.flags.seen(arguments, running_line())
         found = {key: self._passed(value) for key, value in arguments.items()}
         self.holders.explain_changes()
         if any(result is value for value in (None, *arguments.values())):
@@ -326,6 +337,11 @@ class StepRecorder(Observer):
 
     def before_effect(self, function: Callable[..., Any]) -> None:
         """Note what was changed until now."""
+        if function is SEED:
+            self.refuse(
+                "manual_seed() in a step lets each call draw the same numbers; call it before, or "
+                "give layers a generator (rng=np.random.default_rng(0))"
+            )
         self.holders.note_changes()
 
     def _results(self, call: Effect, result: Any) -> Any:
@@ -417,34 +433,9 @@ class StepRecorder(Observer):
 
     def reads(self, value: Any, what: str) -> None:
         """Refuse to read values, which may differ from run to run."""
-        of = "a Tensor" if isinstance(value, Variable) else "an array"
         if self.holders.sized and what.startswith("assignment"):
             return
-        if what in ("register_hook()", "retain_grad()"):
-            self.refuse(
-                f"{what} in a step, and a replay does not call hooks and keeps no gradients of "
-                "results; compute with ops, and return tg.grad(y, x) where you need a gradient"
-            )
-        is_value = isinstance(value, HiddenArray | HiddenNumber | Variable)
-        if what.startswith("assignment") and not is_value:
-            self.refuse(
-                f"{what} of {type(value).__name__}, which a replay would not repeat; do it outside "
-                "of the step, by a schedule, or in a function marked with @effect "
-                "(tinygrad_cnn.core.effects)"
-            )
-        if what.startswith("assignment"):
-            self.refuse(
-                f"{what} of {of} changes it beside the ops, which a replay would not repeat; do it "
-                "in a function marked with @effect (tinygrad_cnn.core.effects), such as a step of "
-                "an optimizer"
-            )
-        kind = "float" if isinstance(value, HiddenNumber) else f"shape {tuple(np.shape(value))}"
-        self.refuse(
-            f"{what} reads the values of {of} ({kind}), and what Python does with them would not "
-            "be repeated in a replay; compute with ops, such as tg.where, return it from the "
-            "function and read it there, or do it in a function marked with @effect "
-            "(tinygrad_cnn.core.effects)"
-        )
+        self.refuse(refusals.why_not(value, what))
 
     # --- sweeps ----------------------------------------------------------------------------------
 
@@ -509,6 +500,8 @@ class StepRecorder(Observer):
         self._kept_numbers.clear()
         self.inner.clear()
         self.known = KnownArrays()
+        self.flags = refusals.EffectFlags()
+        self.objects = []
         self._sweep = None
 
     def add(self, instruction: StepInstruction) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class CallSignature:
 
     def _of(self, value: Any) -> Any:
         kind = type(value)
-        if kind is np.ndarray:
+        if kind is np.ndarray or kind is np.memmap:
             self.values.append(value)
             return value.shape, value.dtype, value.strides
         if isinstance(value, Variable) and not isinstance(value, Parameter):
@@ -67,6 +68,10 @@ class CallSignature:
             return kind, value.dtype, value.tobytes()
         if kind in BY_VALUE:
             return kind, value.hex() if kind is float else value
+        if isinstance(value, list | tuple):
+            return kind, tuple([self._of(part) for part in value])
+        if isinstance(value, dict):
+            return kind, tuple([(key, self._of(part)) for key, part in value.items()])
         self.objects.append(value)
         return kind, id(value)
 
@@ -79,12 +84,20 @@ def with_inputs(
 
     def changed(path: tuple[Any, ...], value: Any) -> Any:
         kind = type(value)
-        if kind is np.ndarray or (isinstance(value, Variable) and not isinstance(value, Parameter)):
+        is_array = kind is np.ndarray or kind is np.memmap
+        if is_array or (isinstance(value, Variable) and not isinstance(value, Parameter)):
             return change(path, value)
-        if kind is list or kind is tuple:
-            return kind([changed((*path, i), part) for i, part in enumerate(value)])
-        if kind is dict:
-            return {key: changed((*path, key), part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            parts = [changed((*path, i), part) for i, part in enumerate(value)]
+            if isinstance(value, tuple):
+                return tuple.__new__(kind, parts)  # also a named tuple
+            made: Any = copy(value)  # with the attributes of a subclass
+            made[:] = parts
+            return made
+        if isinstance(value, dict):
+            made = copy(value)
+            made.update({key: changed((*path, key), part) for key, part in value.items()})
+            return made
         return value
 
     positions = [*names, *[f"argument_{i}" for i in range(len(names), len(args))]]

@@ -59,6 +59,11 @@ class Snapshot:
         return found
 
 
+def objects_in(roots: dict[str, Any]) -> Iterator[Any]:
+    """Yield all objects that these, their attributes, lists and dicts lead to, each once."""
+    return (value for _, value in _walk(roots))
+
+
 def _walk(roots: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield all objects of the state with their names, each once."""
     seen: set[int] = set()

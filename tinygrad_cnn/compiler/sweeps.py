@@ -221,13 +221,21 @@ class Sweep:
             )
         if hooks.functions:
             self._recorder.refuse(
-                f"a hook on the gradient of {holder!s} would not be called in a replay; remove it"
+                f"a hook on the gradient of {_shown(holder)} would not be called in a replay; "
+                "remove it"
             )
         if next(hooks.keeping(), None) is not None:
             self._recorder.refuse(
-                f"retain_grad() on the result of {holder!s}: a replay keeps no gradient of "
+                f"retain_grad() on the result of {_shown(holder)}: a replay keeps no gradient of "
                 "results; return it from the function: tg.grad(y, x)"
             )
+
+
+def _shown(holder: Node | Variable) -> str:
+    """Return a name: the text of a Tensor has its values."""
+    if isinstance(holder, Node):
+        return str(holder)
+    return f"{holder.name or type(holder).__name__} of shape {holder.shape}"
 
 
 def _of_parents(

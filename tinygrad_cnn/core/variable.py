@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.recording import recording
 
@@ -80,6 +81,9 @@ class Variable:
 
     @grad.setter
     def grad(self, value: NDArray[Any] | None) -> None:
+        if value is None:
+            clear_gradient(self)
+            return
         reads(self, "assignment to .grad")
         self._grad = value
 
@@ -111,6 +115,12 @@ class Variable:
     def _mark_changed(self) -> None:
         """Record an in-place change of `_array`."""
         self._changed = next(calls)
+
+
+@effect
+def clear_gradient(tensor: Variable) -> None:
+    """Forget the gradient of a Tensor."""
+    tensor._grad = None
 
 
 def array_of(value: Any) -> Any:

@@ -297,6 +297,7 @@ class Module(Registering, Stateful, Hooked):
 
     # --- modes -----------------------------------------------------------------------------------
 
+    @effect
     def train(self, mode: bool = True) -> Self:
         """Set train mode, or without `mode` eval mode, for this and all submodules; return this."""
         for module in self.modules():
