@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from tinygrad_cnn.core.observer import observe
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.engine import fast
+
+if TYPE_CHECKING:
+    from tinygrad_cnn.compiler.lowering.tape_run import TapeMemory
 
 __all__ = ["CapturedStep", "Sized", "captured"]
 
@@ -71,11 +74,13 @@ class CapturedStep:
         self.program, self.source, self.key = program, source, signature.key
         self.calls = 0
         self.is_checked = False
-        self.replayed, self.runs, self._lock = _on_tapes(program, source, recorder.template)
+        self.replayed, self.runs, self._memory = _on_tapes(program, source, recorder.template)
         self._objects = signature.objects  # the key has their ids
         self._recorder = recorder
         leaves = {value.name: value.tensor for value in recorder.leaves.values()}
         self._guards = [*recorder.holders.guards(), LeavesGuard(leaves)]
+        if self._memory is not None:
+            self._guards += self._memory.guards
         stored = dict.fromkeys(
             i.leaf for i in program.instructions if isinstance(i, StoreInputGradient)
         )
@@ -98,11 +103,15 @@ class CapturedStep:
         if self._with_gradient:
             arrays += [values[place] for place in self._with_gradient]
         try:
-            with self._lock:
+            with self._held():
                 return self.runs.run(*arrays)
         except Exception as error:
             self._explain(error, self.runs)
             raise
+
+    def _held(self) -> AbstractContextManager[Any]:
+        """Return the lock of the tapes, which a fork replaces."""
+        return nullcontext() if self._memory is None else self._memory.lock
 
     def _explain(self, error: Exception, source: StepSource) -> None:
         """Add the op, the module and the line to an error of a replay."""
@@ -174,7 +183,7 @@ class CapturedStep:
         """Replay a source; return what it returned and changed."""
         start = before.current()
         tensors = [values[place] for place in self._with_gradient]
-        with self._lock:
+        with self._held():
             result = _copied(source.run(*arrays, *tensors))
         return StepOutcome(result, start, before.current())
 
@@ -252,18 +261,18 @@ class CapturedStep:
 
 def _on_tapes(
     program: StepProgram, source: StepSource, template: Any
-) -> tuple[StepProgram, StepSource, AbstractContextManager[Any]]:
-    """Return what replays run, and the lock that they hold."""
+) -> tuple[StepProgram, StepSource, TapeMemory | None]:
+    """Return what replays run, and the memory of its tapes."""
     if not fast.is_on():
-        return program, source, nullcontext()
+        return program, source, None
     from tinygrad_cnn.compiler.lowering.segments import on_tapes
 
     lowered = on_tapes(program)
     tapes = [i for i in lowered.instructions if isinstance(i, TapeCall)]
     if not tapes:
-        return program, source, nullcontext()
+        return program, source, None
     runs = source_of(lowered, template, source.run.__name__)
-    return lowered, runs, tapes[0].function.memory.lock
+    return lowered, runs, tapes[0].function.memory
 
 
 def captured(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any
 
+from tinygrad_cnn.compiler.guards import StepGuard
 from tinygrad_cnn.compiler.lowering.tape import qualified_name
 from tinygrad_cnn.compiler.program import Effect, FunctionCall, StepInstruction, StoreGradient
 from tinygrad_cnn.core.variable import Variable
@@ -34,6 +36,25 @@ def cleared_by(effect: Effect) -> list[Variable] | None:
     if isinstance(owner, Module) and type(owner).zero_grad is Module.zero_grad:
         return [tensor for _, tensor in owner._named_tensors()]
     return None
+
+
+class ClearedGuard(StepGuard):
+    """The parameters whose ``.grad`` an effect sets to None."""
+
+    def __init__(self, effect: Effect) -> None:
+        self._effect = effect
+        self._parameters = cleared_by(effect)
+
+    def holds(self) -> bool:
+        """Compare identities."""
+        now, kept = cleared_by(self._effect), self._parameters
+        if now is None or kept is None or len(now) != len(kept):
+            return False
+        return all(map(is_, now, kept))
+
+    def change(self) -> str:
+        """Return what has changed."""
+        return "the parameters whose gradients are cleared"
 
 
 def is_harmless(effect: Effect) -> bool:

@@ -33,11 +33,15 @@ class StoredGradient:
         Of the array in the table of addresses.
     earlier : int
         The place in the table of numbers of 1 if rows add to the array, 0 if they overwrite it.
+    cleared, stored : int
+        The instructions that clear ``.grad`` before, -1 if it is not in the same tape, and that
+        store the gradient first.
     """
 
     def __init__(self, leaf: LeafValue, writer: Writer, is_first: bool) -> None:
         self.tensor, self.is_first = leaf.tensor, is_first
         self.shape, self.dtype = leaf.shape, leaf.dtype
+        self.cleared, self.stored = -1, -1
         self.place = writer.source(self)
         self.earlier = writer.number(0.0) if is_first else writer.number_slot()
 
@@ -111,8 +115,17 @@ class StoredGradients:
             self._own[i] = None
         self._others.clear()
 
-    def clear(self) -> None:
-        """Set ``.grad`` to None where the program has cleared it, after a run that ended early."""
-        for each in self._stored:
-            if each.is_first:
+    def store_until(self, failed: int) -> None:
+        """Set ``.grad`` as the instructions before one do, which ended the run."""
+        others = dict(self._others)
+        for i, each in enumerate(self._stored):
+            array = self._own[i]
+            if each.stored < failed:
+                earlier = others.get(i)
+                is_sum = earlier is not None
+                each.tensor._grad = np.asarray(array_of(earlier) + array) if is_sum else array
+                if is_sum:
+                    self._own[i] = None
+            elif each.is_first and each.cleared < failed:
                 each.tensor._grad = None
+        self._others.clear()

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.compiler import lowering
+from tinygrad_cnn.compiler.guards import StepGuard
 from tinygrad_cnn.compiler.lowering.effects import (
+    ClearedGuard,
     cleared_after,
     cleared_by,
     is_harmless,
@@ -87,7 +89,8 @@ class _Segment:
         self.rows_before_step = 0
         self.reads: list[tuple[int, Callable[[], float]]] = []
         self.changed: dict[LeafValue, None] = {}
-        self.cleared: list[tuple[int, Variable]] = []  # with the number of gradients stored before
+        self.cleared: list[tuple[int, int, Variable]] = []
+        """With the instruction, and the number of gradients stored before."""
         self.prepared: list[StoredGradient] = []
         self.stored: dict[LeafValue, StoredGradient] = {}
         self.step: OptimizerStep | None = None
@@ -117,6 +120,7 @@ class _Cutter:
         self.writer = Writer(program)
         self.parts: list[StepInstruction | _Segment] = []
         self._open: _Segment | None = None
+        self.guards: list[StepGuard] = []
         self._direct = _written_directly(program)
         self._gradients: dict[LeafValue, StoredGradient] = {}  # which rows write to directly
         self._with_gradient: dict[LeafValue, None] = {}
@@ -152,7 +156,7 @@ class _Cutter:
         """Lower one instruction; return False where it has no rows."""
         self.writer.begin(index, segment.first, instruction)
         try:
-            return self._lower(instruction, segment)
+            return self._lower(index, instruction, segment)
         except NoPlace:
             return False
         except Exception as error:
@@ -160,13 +164,13 @@ class _Cutter:
             warnings.warn(f"{text}{error}", RuntimeWarning, stacklevel=2)
             return False
 
-    def _lower(self, instruction: StepInstruction, segment: _Segment) -> bool:
+    def _lower(self, index: int, instruction: StepInstruction, segment: _Segment) -> bool:
         if instruction in self._left:
             return False
         if isinstance(instruction, Effect):
-            return self._lower_effect(instruction, segment)
+            return self._lower_effect(index, instruction, segment)
         if isinstance(instruction, StoreGradient):
-            return self._store(instruction, segment)
+            return self._store(index, instruction, segment)
         if isinstance(instruction, AddGradients):
             return add_gradients(self.writer, instruction)
         found = _lowering_of(instruction)
@@ -186,10 +190,12 @@ class _Cutter:
         segment.prepared += direct.values()
         return True
 
-    def _lower_effect(self, effect: Effect, segment: _Segment) -> bool:
+    def _lower_effect(self, index: int, effect: Effect, segment: _Segment) -> bool:
         cleared = cleared_by(effect)
         if cleared is not None:
-            segment.cleared += [(len(segment.stored), parameter) for parameter in cleared]
+            stored_before = len(segment.stored)
+            segment.cleared += [(index, stored_before, parameter) for parameter in cleared]
+            self.guards.append(ClearedGuard(effect))
             return True
         optimizer = stepped_by(effect)
         if optimizer is None:
@@ -217,11 +223,11 @@ class _Cutter:
         found = EFFECTS.get(qualified_name(effect.function))
         return found is not None and found(self.writer, effect)
 
-    def _store(self, instruction: StoreGradient, segment: _Segment) -> bool:
+    def _store(self, index: int, instruction: StoreGradient, segment: _Segment) -> bool:
         """Store a gradient: rows add it to ``.grad``, unless they have written to it directly."""
         leaf, gradient = instruction.leaf, instruction.gradient
         if leaf in segment.stored:
-            if any(parameter is leaf.tensor for _, parameter in segment.cleared):
+            if any(parameter is leaf.tensor for *_, parameter in segment.cleared):
                 return False
             earlier = self.writer.number(1.0)
             return store_gradient(self.writer, instruction, segment.stored[leaf].place, earlier)
@@ -231,6 +237,8 @@ class _Cutter:
             if not store_gradient(self.writer, instruction, stored.place, stored.earlier):
                 return False
             segment.prepared.append(stored)
+        cleared = [at for at, _, parameter in segment.cleared if parameter is leaf.tensor]
+        stored.cleared, stored.stored = max(cleared, default=-1), index
         segment.stored[leaf] = stored
         return True
 
@@ -247,6 +255,7 @@ class _Cutter:
         for value in viewed | copied:
             self.writer.keep(value)
         memory = TapeMemory(self.writer)
+        memory.guards = self.guards
         calls = {segment: self._call(segment, memory, viewed, copied) for segment in segments}
         for group in self._groups(segments):
             stored = StoredGradients(group, memory.at, memory.numbers)
@@ -345,11 +354,11 @@ class _Cutter:
             run.step = segment.step
             segment.step.bind(memory.at, memory.numbers)
         places = {leaf.tensor: k for k, leaf in enumerate(segment.stored)}
-        for stored_before, parameter in segment.cleared:
+        for index, stored_before, parameter in segment.cleared:
             if parameter not in places:
-                run.cleared_before.append(parameter)
+                run.cleared_before.append((index, parameter))
             elif places[parameter] < stored_before:
-                run.cleared_after.append(parameter)
+                run.cleared_after.append((index, parameter))
         return TapeCall(
             instructions=segment.instructions,
             inputs=[each.value for each in imported],

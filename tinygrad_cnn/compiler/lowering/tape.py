@@ -88,7 +88,7 @@ class Writer:
         self.imported: dict[StepValue, Imported] = {}
         self.changed: dict[LeafValue, None] = {}  # by rows of this instruction
         self.status = np.zeros(1, np.int64)
-        self.explanations: list[tuple[Callable[..., object], tuple[StepValue, ...]]] = []
+        self.explanations: list[tuple[Callable[..., object], tuple[StepValue, ...], int]] = []
         self.copies: list[tuple[Array, Array]] = []
         self._places: dict[StepValue, int] = {}
         self._orders: dict[StepValue, Order] = {}
@@ -232,7 +232,7 @@ class Writer:
 
         Then ``explain`` is called with the arrays of the values, and raises the error.
         """
-        self.explanations.append((explain, values))
+        self.explanations.append((explain, values, self._now))
         return self._status_place, len(self.explanations)
 
     def changes(self, leaf: LeafValue) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import is_
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.compiler.guards import StepGuard
 from tinygrad_cnn.compiler.lowering.arena import LINE, MemoryBlock, plan
 from tinygrad_cnn.compiler.lowering.gradients import StoredGradients
 from tinygrad_cnn.compiler.lowering.optimizers import OptimizerStep
@@ -40,6 +41,8 @@ class TapeMemory:
         Held while a tape runs: one thread at a time uses the memory.
     size : int
         Of the arena, in bytes.
+    guards : list of StepGuard
+        What must not change for the tapes to be right.
     """
 
     def __init__(self, writer: Writer) -> None:
@@ -55,6 +58,7 @@ class TapeMemory:
         self.numbers: memoryview[float] = self.number_table.data  # type: ignore[assignment]
         self.status, self.copies = writer.status, writer.copies
         self.lock = threading.RLock()
+        self.guards: list[StepGuard] = []
         base = self._arena.ctypes.data
         for place, (source, block) in enumerate(zip(writer.sources, blocks, strict=True)):
             if isinstance(block, MemoryBlock):
@@ -91,11 +95,15 @@ class TapeMemory:
         """Fill the arena with NaN."""
         self._arena.fill(0xFF)
 
-    def explain(self) -> None:
-        """Raise the error of the kernel that ended a run."""
-        explain, values = self._writer.explanations[int(self.status[0]) - 1]
+    def failed(self) -> int:
+        """Return the instruction whose kernel ended a run."""
+        return self._writer.explanations[int(self.status[0]) - 1][2]
+
+    def explain(self, given: Mapping[StepValue, Array]) -> None:
+        """Raise the error of the kernel that ended a run on the values given."""
+        explain, values, _ = self._writer.explanations[int(self.status[0]) - 1]
         self.status[0] = 0
-        explain(*[self.view(value) for value in values])
+        explain(*[given[v] if v in given else self.view(v) for v in values])
         raise RuntimeError("a kernel ended the run without an error")
 
 
@@ -121,8 +129,9 @@ class TapeRun:
         Whether no tape of the program runs before.
     reads : list of (int, callable)
         The numbers to read before a run, with their places.
-    cleared_before, cleared_after : list of Variable
-        Those whose ``.grad`` a run sets to None at its beginning, and at its end.
+    cleared_before, cleared_after : list of (int, Variable)
+        Those whose ``.grad`` a run sets to None at its beginning, and at its end, each with the
+        instruction that does so.
     prepared, stored : list of StoredGradients
         Those that it writes first, and those that it stores.
     step : OptimizerStep or None
@@ -142,8 +151,8 @@ class TapeRun:
         self.tape = Tape(rows, memory.addresses, memory.number_table, memory.status)
         self.is_first = False
         self.reads: list[tuple[int, Callable[[], float]]] = []
-        self.cleared_before: list[Variable] = []
-        self.cleared_after: list[Variable] = []
+        self.cleared_before: list[tuple[int, Variable]] = []
+        self.cleared_after: list[tuple[int, Variable]] = []
         self.prepared: list[StoredGradients] = []
         self.stored: list[StoredGradients] = []
         self.step: OptimizerStep | None = None
@@ -178,7 +187,8 @@ class TapeRun:
             arrays = self._placed(arrays)  # held until the end
         if not all(map(is_, [tensor._array for tensor in self._tensors], self._arrays)):
             self._find_leaves()
-        for tensor in self.cleared_before:
+        earlier = [tensor._grad for _, tensor in self.cleared_before]
+        for _, tensor in self.cleared_before:
             tensor._grad = None
         for group in self.prepared:
             group.prepare()
@@ -193,12 +203,12 @@ class TapeRun:
                 tensor._changed = number
         self.tape.run(None if stepped else self.rows_before_step)
         if self.memory.status[0]:
-            self._end_early(stepped)
+            self._end_early(stepped, earlier, arrays)
         for group in self.stored:
             group.store()
         if step is not None and not stepped:
             step.optimizer._update_all()
-        for tensor in self.cleared_after:
+        for _, tensor in self.cleared_after:
             tensor._grad = None
         return [view.copy() if is_copy else view for view, is_copy in self._exported]
 
@@ -208,6 +218,7 @@ class TapeRun:
         for each, view, array in zip(self._imported, self._views, arrays, strict=True):
             if view is not None:
                 view[...] = array
+                used.append(array)
                 continue
             if array.strides != each.value.strides or array.dtype != each.value.dtype:
                 order = np.argsort([-stride for stride in each.value.strides], kind="stable")
@@ -224,22 +235,33 @@ class TapeRun:
         for i, (tensor, dtype) in enumerate(zip(self._tensors, self._dtypes, strict=True)):
             if not tensor._array.flags.c_contiguous or tensor._array.dtype != dtype:
                 tensor._array = np.array(tensor._array, dtype, order="C")
-            self._arrays[i] = tensor._array
             self.memory.at[self._places[i]] = tensor._array.ctypes.data
+            self._arrays[i] = tensor._array
 
-    def _end_early(self, stepped: bool) -> None:
-        """Leave everything as the error finds it, and raise it."""
+    def _end_early(
+        self, stepped: bool, earlier: list[NDArray[Any] | None], arrays: tuple[Array, ...]
+    ) -> None:
+        """Leave everything as the instructions before the error do, and raise it."""
+        failed = self.memory.failed()
         if stepped and self.step is not None:
             self.step.undo()
+        for (index, tensor), gradient in zip(self.cleared_before, earlier, strict=True):
+            if index > failed:
+                tensor._grad = gradient
         for group in self.stored:
-            group.clear()
-        self.memory.explain()
+            group.store_until(failed)
+        for index, tensor in self.cleared_after:
+            if index < failed:
+                tensor._grad = None
+        values = [each.value for each in self._imported]
+        self.memory.explain(dict(zip(values, arrays, strict=True)))
 
 
 def _start_afresh() -> None:
     """Replace the locks after a fork: a thread that was not copied may hold one."""
     for each in _all_memory:
         each.lock = threading.RLock()
+        each.status[0] = 0
 
 
 if hasattr(os, "register_at_fork"):
