@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,16 +102,29 @@ class CapturedStep:
         arrays = [array_of(value) for value in values]
         if self._with_gradient:
             arrays += [values[place] for place in self._with_gradient]
-        try:
-            with self._held():
-                return self.runs.run(*arrays)
-        except Exception as error:
-            self._explain(error, self.runs)
-            raise
+        return self._replay(self.runs, arrays)
 
-    def _held(self) -> AbstractContextManager[Any]:
-        """Return the lock of the tapes, which a fork replaces."""
-        return nullcontext() if self._memory is None else self._memory.lock
+    def _replay(self, source: StepSource, arrays: list[Any]) -> Any:
+        """Run a source; that of NumPy within a run of this thread, which uses the memory of tapes.
+
+        A signal handler, a finalizer or the step itself may call the step within its own run.
+        """
+        memory = self._memory
+        try:
+            if memory is None:
+                return source.run(*arrays)
+            with memory.lock:
+                if memory.user is not None:
+                    source = self.source
+                    return source.run(*arrays)
+                try:
+                    memory.user = get_ident()
+                    return source.run(*arrays)
+                finally:
+                    memory.user = None
+        except Exception as error:
+            self._explain(error, source)
+            raise
 
     def _explain(self, error: Exception, source: StepSource) -> None:
         """Add the op, the module and the line to an error of a replay."""
@@ -183,8 +196,7 @@ class CapturedStep:
         """Replay a source; return what it returned and changed."""
         start = before.current()
         tensors = [values[place] for place in self._with_gradient]
-        with self._held():
-            result = _copied(source.run(*arrays, *tensors))
+        result = _copied(self._replay(source, [*arrays, *tensors]))
         return StepOutcome(result, start, before.current())
 
     def _wrong_tapes(

@@ -39,6 +39,9 @@ class TapeMemory:
     ----------
     lock : RLock
         Held while a tape runs: one thread at a time uses the memory.
+    user : int or None
+        The thread that runs the program. A signal handler or a finalizer may call the program
+        within its own run, and must not touch the memory then.
     size : int
         Of the arena, in bytes.
     guards : list of StepGuard
@@ -58,6 +61,7 @@ class TapeMemory:
         self.numbers: memoryview[float] = self.number_table.data  # type: ignore[assignment]
         self.status, self.copies = writer.status, writer.copies
         self.lock = threading.RLock()
+        self.user: int | None = None
         self.guards: list[StepGuard] = []
         base = self._arena.ctypes.data
         for place, (source, block) in enumerate(zip(writer.sources, blocks, strict=True)):
@@ -262,6 +266,8 @@ def _start_afresh() -> None:
     for each in _all_memory:
         each.lock = threading.RLock()
         each.status[0] = 0
+        if each.user != threading.get_ident():
+            each.user = None
 
 
 if hasattr(os, "register_at_fork"):
