@@ -172,3 +172,66 @@ def test_kernels_are_kept_where_the_environment_says(tmp_path: Path) -> None:
     assert [float(process.communicate()[0]) for process in both] == [4096.0] * 2
     assert [process.returncode for process in both] == [0, 0]
     assert list(tmp_path.rglob("*softmax*.nbi"))
+
+
+def in_records(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a copy among other fields: its strides are no multiples of the size of a value."""
+    records = np.zeros(array.shape, [("other", "u2"), ("value", array.dtype)])
+    records["value"] = array
+    return records["value"]
+
+
+OPERANDS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
+    "convolution": (lambda x, w: tg.conv2d(x, w, padding=1), [(8, 6, 8, 8), (6, 6, 3, 3)]),
+    "one image": (lambda x, w: tg.conv2d(x, w, padding=1), [(1, 16, 32, 32), (16, 16, 3, 3)]),
+    "depthwise": (lambda x, w: tg.conv2d(x, w, groups=16), [(16, 16, 9, 9), (16, 1, 3, 3)]),
+    "maximum": (lambda x: tg.maxpool(x, 2), [(16, 4, 16, 16)]),
+    "softmax": (lambda x: tg.softmax(x, axis=1), [(200, 100)]),
+    "product": (tg.linear, [(64, 128), (100, 128), (100,)]),
+}
+
+
+@pytest.mark.parametrize("name", OPERANDS)
+def test_arrays_may_be_fields_of_records(name: str) -> None:
+    function, shapes = OPERANDS[name]
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype("f4") for shape in shapes]
+    expected = function(*arrays)
+    for k in range(len(arrays)):
+        given = [in_records(array) if i == k else array for i, array in enumerate(arrays)]
+        np.testing.assert_allclose(function(*given), expected, 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("is_fast", [False, True])
+@pytest.mark.parametrize("kind", [tg.optim.SGD, tg.optim.Adam])
+def test_a_read_only_parameter_is_not_updated(kind: Any, is_fast: bool) -> None:
+    p = tg.Tensor(np.ones(20_000, "f4"), requires_grad=True)
+    optimizer = kind([p], lr=0.1)
+    (p * p).sum().backward()
+    p._array.flags.writeable = False
+    with tg.engine.options(fast=is_fast), pytest.raises(ValueError, match="read-only"):
+        optimizer.step()
+    np.testing.assert_array_equal(p._array, 1)
+
+
+@pytest.mark.parametrize("kind", [tg.optim.SGD, tg.optim.Adam])
+def test_a_compiled_step_does_not_update_a_read_only_parameter(kind: Any) -> None:
+    p = tg.Tensor(np.ones(20_000, "f4"), requires_grad=True)
+    optimizer = kind([p], lr=0.1)
+
+    @tg.compile
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(3):
+        step()
+    p._array = np.ones_like(p._array)
+    p._array.flags.writeable = False
+    for _ in range(2):
+        with pytest.raises(ValueError, match="read-only"):
+            step()
+    np.testing.assert_array_equal(p._array, 1)

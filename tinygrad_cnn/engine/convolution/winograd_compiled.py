@@ -44,6 +44,8 @@ def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, o
     arranged = layout.memory(out).flags.c_contiguous
     y = out if arranged else layout.empty(out.shape, out.dtype)
     sizes = (x.shape[0], x.shape[1], w.shape[0], at, groups, x.dtype)
+    if any(step % w.itemsize for step in w.strides):  # such as a field of a structured array
+        w = np.ascontiguousarray(w)
     strides = _strides(w)
     arrays = [layout.arranged(x), w, y]
     if bias is not None:
