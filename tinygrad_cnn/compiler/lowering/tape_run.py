@@ -236,6 +236,12 @@ class TapeRun:
 
     def _find_leaves(self) -> None:
         """Find the memory of the leaves."""
+        for tensor in self._changed:
+            if not tensor._array.flags.writeable:
+                raise ValueError(
+                    f"the step updates a parameter or buffer of shape {tensor.shape} in place, "
+                    "whose array is read-only"
+                )
         for i, (tensor, dtype) in enumerate(zip(self._tensors, self._dtypes, strict=True)):
             if not tensor._array.flags.c_contiguous or tensor._array.dtype != dtype:
                 tensor._array = np.array(tensor._array, dtype, order="C")

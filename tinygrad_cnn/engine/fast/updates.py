@@ -35,7 +35,9 @@ def adam(
 def _run(
     kernel: Any, arrays: list[NDArray[Any]], options: tuple[int, ...], numbers: tuple[float, ...]
 ) -> bool:
-    p = arrays[0]
+    p, _, *state = arrays
+    if not all(array.flags.writeable for array in (p, *state)):
+        return False
     for array in arrays:
         if array.dtype != p.dtype or array.shape != p.shape or not array.flags.c_contiguous:
             return False
