@@ -130,7 +130,7 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_for_this_process() ->
             raise RuntimeError("cannot cache function 'relu': no locator available")
         return cache
 
-    assert compiled(make) is False
+    assert compiled(make, make) is False
 
 
 def test_other_errors_of_compilation_are_raised() -> None:
@@ -138,7 +138,7 @@ def test_other_errors_of_compilation_are_raised() -> None:
         raise RuntimeError("another")
 
     with pytest.raises(RuntimeError, match="another"):
-        compiled(make)
+        compiled(make, make)
 
 
 def test_a_long_compilation_is_announced_once_on_a_terminal(
@@ -151,7 +151,7 @@ def test_a_long_compilation_is_announced_once_on_a_terminal(
         monkeypatch.setattr(sys, "stderr", io.StringIO())
         monkeypatch.setattr(sys.stderr, "isatty", lambda watched=watched: watched)
         for _ in range(3):
-            assert compiled(lambda cache: cache)
+            assert compiled(lambda cache: cache, print)
         lines.append(sys.stderr.getvalue())
     assert lines == ["", "tinygrad_cnn: compiling kernels, once\n"]
 
@@ -159,19 +159,66 @@ def test_a_long_compilation_is_announced_once_on_a_terminal(
 KEPT = """
 import numpy as np
 import tinygrad_cnn as tg
+from tinygrad_cnn.engine.fast import products
+from tinygrad_cnn.engine.fast.kernel import version
 x = np.ones((64, 64, 4), "f4")
-print(float(tg.softmax(x).sum()))
+print(float(tg.softmax(x).sum()), version())
 """
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(folder)}
+    command = [sys.executable, "-c", KEPT]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.skipif(not fast.is_available(), reason="needs the extra fast")
 def test_kernels_are_kept_where_the_environment_says(tmp_path: Path) -> None:
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", KEPT]
-    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(2)]
-    assert [float(process.communicate()[0]) for process in both] == [4096.0] * 2
-    assert [process.returncode for process in both] == [0, 0]
-    assert list(tmp_path.rglob("*softmax*.nbi"))
+    both = [started(tmp_path) for _ in range(2)]
+    for process in both:
+        total, version = process.communicate()[0].split()
+        assert process.returncode == 0
+        assert float(total) == 4096.0
+    kept = list(tmp_path.rglob("*.nbi"))
+    assert {"softmax", "product", "run_rows"} <= {
+        word for file in kept for word in ("softmax", "product", "run_rows") if word in file.name
+    }
+    assert all(version in file.name for file in kept)
+
+    damaged = {"run_rows*.nbi": 0, "softmax*.nbc": 1000}  # is found and mended
+    for pattern, length in damaged.items():
+        for file in tmp_path.rglob(f"*{pattern}"):
+            os.truncate(file, length)
+    process = started(tmp_path)
+    assert process.communicate()[0].split() == [total, version]
+    assert process.returncode == 0
+    for pattern, length in damaged.items():
+        assert all(file.stat().st_size > length for file in tmp_path.rglob(f"*{pattern}"))
+
+
+@pytest.mark.skipif(not fast.is_available(), reason="needs the extra fast")
+def test_kept_kernels_are_for_their_sources_and_size_of_registers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tinygrad_cnn.engine.fast import kernel
+
+    def version() -> str:
+        return kernel.version.__wrapped__()  # type: ignore[no-any-return]
+
+    expected = version()
+    assert version() == expected
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel, "register_bytes", lambda: 8)
+        assert version() != expected
+    read = Path.read_bytes
+    for name in ("fast/registers.py", "convolution/winograd.py"):
+
+        def changed(self: Path, name: str = name) -> bytes:
+            return read(self) + (b"#" if str(self).endswith(f"engine/{name}") else b"")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", changed)
+            assert version() != expected
 
 
 def in_records(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llvmlite.binding import ffi
+from numba.core.caching import FunctionCache
+from numba.core.errors import NumbaError
 
 T = TypeVar("T")
 
@@ -43,19 +45,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 
 
-def compiled(make: Callable[[bool], T]) -> T:
-    """Return ``make(True)``, or ``make(False)`` where Numba finds no folder to keep it in.
+def compiled(make: Callable[[bool], T], function: Callable[..., Any]) -> T:
+    """Return ``make(True)``, or ``make(False)`` where Numba finds no folder to keep `function` in.
 
-    A line on stderr says what takes so long, once, if people watch: if stderr is a terminal.
+    What is damaged on disk is replaced. A line on stderr says what takes so long, once, if people
+    watch: if stderr is a terminal.
     """
     with _lock, _uncollected():
         begun = perf_counter()
-        try:
-            found = make(True)
-        except RuntimeError as error:
-            if "cannot cache" not in str(error):
-                raise
-            found = make(False)
+        found = _made(make, function)
         if _spent[0] >= 0:
             _spent[0] += perf_counter() - begun
             if _spent[0] > LONG:
@@ -75,3 +73,18 @@ def _uncollected() -> Iterator[None]:
     finally:
         if collects:
             gc.enable()
+
+
+def _made(make: Callable[[bool], T], function: Callable[..., Any]) -> T:
+    try:
+        return make(True)
+    except NumbaError:  # a mistake in the function
+        raise
+    except Exception as error:  # of pickle or of the file system, by the kind of damage
+        if "cannot cache" in str(error):
+            return make(False)
+    try:
+        FunctionCache(function).flush()
+        return make(True)
+    except Exception:
+        return make(False)

@@ -28,6 +28,7 @@ from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine.fast.compiling import compiled
+from tinygrad_cnn.engine.fast.registers import register_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,7 +143,7 @@ class Kernel:
         It is one function: Numba would compile a function that it calls by itself as well. The
         version of this package is in the name, because kernels call functions of other files.
         """
-        name = f"{self.name}_{char}_{_version()}"
+        name = f"{self.name}_{char}_{version()}"
         known = dict(self._function.__globals__)
         known.update(inspect.getclosurevars(self._function).nonlocals)
         known |= {"pointer": pointer, "byte_pointer": byte_pointer, "_real": _REALS[char]}
@@ -152,7 +153,8 @@ class Kernel:
         return compiled(
             lambda cache: numba.cfunc(signature, nopython=True, cache=cache, **self._flags)(
                 known[name]
-            )
+            ),
+            known[name],
         )
 
     def _code(self, name: str) -> CodeType:
@@ -178,7 +180,12 @@ def exact_kernel(function: Callable[..., None]) -> Kernel:
 
 
 @functools.cache
-def _version() -> str:
-    """Return a hash of the source of this package."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join([file.read_bytes() for file in files])).hexdigest()[:8]
+def version() -> str:
+    """Return a hash of what machine code depends on beside its file, for names in the cache.
+
+    That is the source of the engine, whose functions and constants become a part of kernels, and
+    the size of a register, which rows and kernels both count on.
+    """
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
+    parts = [file.read_bytes() for file in files] + [str(register_bytes()).encode()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:8]

@@ -25,7 +25,7 @@ from numpy.typing import DTypeLike, NDArray
 from tinygrad_cnn.engine import memory, thread_pool, threads
 from tinygrad_cnn.engine.blas import on_one_thread
 from tinygrad_cnn.engine.fast.compiling import compiled
-from tinygrad_cnn.engine.fast.kernel import FIRST, WHOLE, Kernel
+from tinygrad_cnn.engine.fast.kernel import FIRST, WHOLE, Kernel, version
 
 WIDTH = 32  # whole numbers in a row
 APART = 16  # whole numbers of the two counters of a row: a cache line each
@@ -102,8 +102,10 @@ def _run_rows(
             break
 
 
+_run_rows.__qualname__ = f"run_rows_{version()}"  # the cache's name for it
 _run = compiled(
-    lambda cache: numba.njit(types.void(*[WHOLE] * 7), nogil=True, cache=cache)(_run_rows)
+    lambda cache: numba.njit(types.void(*[WHOLE] * 7), nogil=True, cache=cache)(_run_rows),
+    _run_rows,
 )
 
 

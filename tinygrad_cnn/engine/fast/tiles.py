@@ -12,7 +12,7 @@ import numba
 from numba import types
 
 from tinygrad_cnn.engine.fast.compiling import compiled
-from tinygrad_cnn.engine.fast.kernel import FLAGS, inlined, moved
+from tinygrad_cnn.engine.fast.kernel import FLAGS, inlined, moved, version
 from tinygrad_cnn.engine.fast.registers import lanes, product_tile, registers, transposed_block
 
 WIDE = 4 if registers() == 32 else 2  # registers of a row of the largest blocks
@@ -98,6 +98,7 @@ def compiled_product() -> Any:
                   moved(c, j), c_row, n - j)  # fmt: skip
 
     signature = types.void(*kinds)
+    product.__qualname__ = f"product_{version()}"  # the cache's name for it
     return compiled(
-        lambda cache: numba.cfunc(signature, nopython=True, cache=cache, **FLAGS)(product)
+        lambda cache: numba.cfunc(signature, nopython=True, cache=cache, **FLAGS)(product), product
     )
