@@ -58,7 +58,7 @@ def _defined(module: object, owner: str) -> list[str]:
         if inspect.isfunction(value)
         and name in names.known()[owner]
         and value.__module__ == module.__name__  # type: ignore[attr-defined]
-        and inspect.getsourcefile(value) == module.__file__  # type: ignore[attr-defined]
+        and inspect.getsourcefile(inspect.unwrap(value)) == module.__file__  # type: ignore[attr-defined]
     ]
 
 

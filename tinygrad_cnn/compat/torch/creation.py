@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from tinygrad_cnn.compat.torch.devices import check_device
 from tinygrad_cnn.compat.torch.table import of_dtype, sizes_of
 from tinygrad_cnn.compat.torch.tensor import Tensor, values_of
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.random import default_generator
 from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Variable, array_of
@@ -193,6 +194,7 @@ def _float(dtype: Any) -> Any:
 # --- random --------------------------------------------------------------------------------------
 
 
+@effect
 def rand(
     *shape: Any,
     size: Any = None,
@@ -210,6 +212,7 @@ def rand(
     )
 
 
+@effect
 def randn(
     *shape: Any,
     size: Any = None,
@@ -227,6 +230,7 @@ def randn(
     )
 
 
+@effect
 def randint(
     low: Any,
     high: Any = None,
@@ -245,6 +249,7 @@ def randint(
     return _made(drawn, np.int64 if dtype is None else dtype, device, False)
 
 
+@effect
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
 ) -> Tensor:

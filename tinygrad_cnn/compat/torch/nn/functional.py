@@ -10,6 +10,7 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.compat.torch import names, table
 from tinygrad_cnn.compat.torch.creation import rng_of
 from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.ops.normalization import announce_inference, batch_statistics, saved_statistics
@@ -38,7 +39,13 @@ def _dropped(input: Any, shape: Any, p: float, training: bool) -> Any:
         return input
     if p == 1:
         return input * 0.0
-    return wrapped(ops.dropout(input, rng_of(None).random(shape) >= p, p))
+    return wrapped(ops.dropout(input, _drawn(shape, p), p))
+
+
+@effect
+def _drawn(shape: Any, p: float) -> Any:
+    """Return a mask that is False with probability `p`."""
+    return rng_of(None).random(shape) >= p
 
 
 # --- normalization -------------------------------------------------------------------------------
@@ -74,9 +81,7 @@ def batch_norm_of_ranks(
             )
         y = wrapped(ops.batch_norm(input, weight, bias, eps, ranks))
         if running_mean is not None:
-            mean, variance, _ = batch_statistics(saved_statistics(y), input._array, ranks)
-            _follow(running_mean, mean, momentum)
-            _follow(running_var, variance, momentum)
+            _follow(running_mean, running_var, saved_statistics(y), input, momentum, ranks)
         return y
     channels = (1, -1) + (1,) * (input.dim() - 2)
     scale = 1.0 / ops.sqrt(running_var + eps)
@@ -87,8 +92,14 @@ def batch_norm_of_ranks(
     return y
 
 
-def _follow(running: Any, batch: Any, momentum: float) -> None:
-    running._write("batch_norm", ..., (1 - momentum) * running._array + momentum * batch)
+@effect
+def _follow(
+    mean: Any, variance: Any, statistics: Any, input: Any, momentum: float, ranks: Any
+) -> None:
+    """Move running statistics towards those of a batch."""
+    found = batch_statistics(statistics, array_of(input), ranks)
+    for running, batch in zip((mean, variance), found, strict=False):
+        running._write("batch_norm", ..., (1 - momentum) * running._array + momentum * batch)
 
 
 def gumbel_softmax(

@@ -13,6 +13,7 @@ from tinygrad_cnn.compat.torch.devices import check_device
 from tinygrad_cnn.compat.torch.nn import functional, init
 from tinygrad_cnn.compat.torch.nn.module import Module
 from tinygrad_cnn.compat.torch.tensor import Parameter, Tensor
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.nn import containers, sequential
 
 F: Any = functional
@@ -250,6 +251,10 @@ class _BatchNorm(_Scaled):
             self.running_var.fill_(1)
             self.num_batches_tracked.zero_()
 
+    @effect
+    def _count_batch(self) -> None:
+        self.num_batches_tracked.add_(1)
+
     def forward(self, input: Any) -> Any:
         """Return the normalized input; in train mode, update the running statistics."""
         if input.dim() < 2 or input.shape[1] != self.num_features:
@@ -259,7 +264,7 @@ class _BatchNorm(_Scaled):
             )
         momentum = self.momentum
         if self.training and self.track_running_stats:
-            self.num_batches_tracked.add_(1)
+            self._count_batch()
             if momentum is None:
                 momentum = 1.0 / self.num_batches_tracked.item()
         return F.batch_norm_of_ranks(

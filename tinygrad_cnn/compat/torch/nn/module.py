@@ -14,6 +14,7 @@ from tinygrad_cnn.compat.torch.devices import check_device, target_of
 from tinygrad_cnn.compat.torch.table import of_dtype
 from tinygrad_cnn.compat.torch.tensor import Parameter, Tensor, wrapped
 from tinygrad_cnn.core import tensor as core
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.recording import qualified
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.nn import module as core_module
@@ -145,6 +146,7 @@ class Module(core_module.Module):
         check_device("cuda")
         return self
 
+    @effect
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients: set them to None, or to 0."""
         for parameter in self.parameters():

@@ -12,11 +12,13 @@ from tinygrad_cnn.compat.torch import creation, names
 from tinygrad_cnn.compat.torch.nn import functional
 from tinygrad_cnn.compat.torch.recording import no_grad
 from tinygrad_cnn.compat.torch.tensor import Parameter, Tensor, wrapped
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.variable import Variable, array_of
 
 normalize: Any = functional.normalize
 
 
+@effect
 def clip_grad_norm_(
     parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Any:
@@ -34,6 +36,7 @@ def clip_grad_norm_(
     return Tensor([norm])[0]
 
 
+@effect
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     """Limit each entry of the gradients to −clip_value ≤ g ≤ clip_value."""
     for g in _gradients(parameters):

@@ -9,6 +9,7 @@ from typing import Any
 
 from tinygrad_cnn import optim
 from tinygrad_cnn.compat.torch.tensor import Parameter, wrapped
+from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.variable import Variable, array_of
 
 IGNORED = {"foreach", "fused", "capturable"}
@@ -45,6 +46,7 @@ class Optimizer(metaclass=ABCMeta):  # noqa: B024  # `step` may be left out, as 
         group["params"] = [params] if isinstance(params, Variable) else list(params)
         self.param_groups.append(group)
 
+    @effect
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients: set them to None, or to 0."""
         _clear([p for group in self.param_groups for p in group["params"]], set_to_none)
@@ -106,6 +108,7 @@ def ported(kind: Any, module: str) -> Any:
                 )
         kind.__init__(self, params, *args, **options)
 
+    @effect
     def zero_grad(self: Any, set_to_none: bool = True) -> None:
         """Clear the gradients: set them to None, or to 0."""
         _clear(self.params, set_to_none)
