@@ -24,13 +24,13 @@ MODELS = {
 
 
 def most_bytes(make: Make, x: np.ndarray, compiled: bool) -> int:
-    """Return the peak memory of the third call, and of all that exists since `make`."""
+    """Return the peak memory of the fourth call, and of all that exists since `make`."""
     gc.collect()
     tracemalloc.start()
     try:
         step = make().step
         step = tg.compile(step) if compiled else step
-        for _ in range(2):
+        for _ in range(3):  # the third gets gradients that the check has left beside those of tapes
             step(x)
         gc.collect()
         tracemalloc.reset_peak()
@@ -51,5 +51,5 @@ def test_peak_memory(name: str, fast: bool) -> None:
     with tg.num_threads(1), tg.engine.options(fast=fast):
         most_bytes(partial(trained, build), drawn(shape, 0), True)  # kernels are compiled
         ours = most_bytes(partial(trained, build), drawn(shape, 0), True)
-    most = 1.4 * eager if fast else eager  # kernels have scratch memory, and an arena of their own
+    most = 1.15 * eager if fast else eager  # rows keep gradients and scratch memory between calls
     assert ours <= most + (1 << 20), f"{ours / 2**20:.1f} MiB, eager {eager / 2**20:.1f} MiB"
