@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 import traceback
 import warnings
@@ -307,3 +309,16 @@ def test_the_source_frees_what_is_not_needed() -> None:
     text = step.source(x)
     assert "y3 = relu(y2)" in text
     assert text.index("del y2") < text.index("tanh(y3)") < text.index("del y3")
+
+
+def test_a_copy_captures_programs_of_its_own() -> None:
+    model = layer().requires_grad_(False)
+    step = tg.compile(model, check_every=3)
+    step(X)
+    for other in (copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+        model.bias.data[...] = 7.0
+        assert not other.programs
+        for _ in range(3):
+            y = other(X)
+        assert not np.array_equal(y.numpy(), model(X).numpy())
+        model.bias.data[...] = 0.0

@@ -118,6 +118,9 @@ class CompiledStep(Generic[P, R]):
                 stacklevel=4,
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:  # copies capture programs of their own
+        return CompiledStep, (self._function, self._check_every)
+
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
