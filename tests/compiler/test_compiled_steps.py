@@ -322,3 +322,9 @@ def test_a_copy_captures_programs_of_its_own() -> None:
             y = other(X)
         assert not np.array_equal(y.numpy(), model(X).numpy())
         model.bias.data[...] = 0.0
+
+
+def test_a_function_may_have_the_name_of_an_op() -> None:
+    compiled, x = tg.compile(tg.tanh), tg.Tensor([-1.0, 2.0])
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(x).numpy(), tg.tanh(x).numpy())

@@ -114,6 +114,7 @@ class _Writer:
         stored = [i.leaf for i in self._program.instructions if isinstance(i, StoreInputGradient)]
         parameters = [self._written[value] for value in self._program.inputs]
         parameters += [f"{self._written[value]}_tensor" for value in dict.fromkeys(stored)]
+        self._names.unique(name)  # so that no op is bound to it
         self._lines.append(f"def {name}({', '.join(parameters)}):")
         is_locked = False
         for index, instruction in enumerate(self._program.instructions):
