@@ -207,3 +207,14 @@ def test_kinks_pass(seed: int) -> None:
     compiled = tg.compile(partial(step), check_every=1)
     for _ in range(3):
         compiled(np.round(rng.standard_normal((4, 3, 8, 8))).astype("f4") * np.float32(0.1))
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_loss_of_logits_that_are_almost_certain_is_accepted(reduction: str) -> None:
+    """It is the small difference of large numbers, of which few digits are right."""
+    x, labels = tg.Tensor(np.array([[20.0, 0.0], [0.0, 19.0]])), np.arange(2)
+    compiled = tg.compile(lambda x, t: tg.cross_entropy(x, t, reduction=reduction), check_every=1)
+    for _ in range(3):
+        loss = compiled(x, labels).item()
+    exact = np.log1p(np.exp([-20.0, -19.0]))
+    assert loss == pytest.approx(getattr(np, reduction)(exact), rel=1e-6)
