@@ -36,7 +36,7 @@ def pooled(
 @given(
     dtype=st.sampled_from("fd"),
     size=st.tuples(*[st.sampled_from([0, 1, 3, 17])], st.sampled_from([1, 5])),
-    image=st.tuples(st.integers(4, 9), st.integers(4, 9)),
+    image=st.tuples(st.integers(5, 9), st.integers(5, 9)),
     kernel_size=st.one_of(st.just((2, 2)), st.tuples(st.integers(1, 3), st.integers(1, 3))),
     stride=st.sampled_from([None, 1, 2, (3, 1)]),
     padded=st.booleans(),
@@ -68,9 +68,8 @@ def test_kernels_pool_as_numpy_does(
     alone = np.full_like(y, np.nan)
     pooled(kernels.window_maxima, at, at.count[0], length, memory, alone, won, 0)
     np.testing.assert_array_equal(alone, y)
-    known = ~np.isnan(largest)
-    winner = pooling.winner(x, largest, at)
-    assert np.array_equal(won.transpose(BACK)[known], winner[known])
+    with tg.engine.options(fast=False):
+        np.testing.assert_array_equal(won.transpose(BACK), pooling.winner(x, largest, at))
     taken = pooling.gather(x, won.transpose(BACK), at)  # a NaN wins where there is one
     np.testing.assert_array_equal(taken, largest)
 

@@ -4,7 +4,8 @@ Images are planes × rows × columns × length in memory (`engine.planes`), best
 values or more: (1, H, W, C·N) with the images last, (N, H, W, C) with the channels last. A piece is
 some rows of all planes: of windows forwards, of the image backwards.
 
-The winner of a window is the kernel offset, i·KW + j, of its first maximum. A NaN wins.
+The winner of a window is the kernel offset, i·KW + j, of its first maximum, or of its last
+NaN.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def maximum(x: Array, at: Windows) -> Array:
 def winner(x: Array, y: Array, at: Windows) -> Array:
     """Return the kernel offset, i·KW + j, of the first value under each window that equals `y`.
 
-    Of a window that holds NaN, it is that of one of its cells.
+    That of a window that holds NaN is any: `offsets` replaces it.
     """
     x, order = planes.arranged(x)
     y = planes.ordered(y, order)

@@ -37,11 +37,23 @@ def maximum(x: Array, at: Windows) -> Array:
 
 
 def winner(x: Array, y: Array, at: Windows) -> Array:
-    """Return the kernel offset, i·KW + j, of the first value under each window that equals `y`."""
+    """Return the kernel offset, i·KW + j, of the first value under each window that equals `y`.
+
+    Where `y` is NaN, it is that of the last NaN.
+    """
     compiled = fast.kernels("pooled", x)
     found: Array | None = None if compiled is None else compiled.winner(x, at)
     if found is not None:
         return found
+    won = _first_equal(x, y, at)
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        padded = at.pad(np.isnan(x))
+        for k, cells in enumerate(at.cells):
+            won[padded[cells]] = k
+    return won
+
+
+def _first_equal(x: Array, y: Array, at: Windows) -> Array:
     if x.size * len(at.cells) > SMALL:
         return max_pooling.winner(x, y, at)
     first, *others = at.cells
