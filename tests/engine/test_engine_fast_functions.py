@@ -56,12 +56,23 @@ def exact_sigmoid(x: NDArray[Any]) -> NDArray[Any]:
     return np.where(x >= 0, 1, power) / (1 + power)
 
 
+@kernel
+def silu_of(x: Reals, y: Reals, count: Whole) -> None:
+    for i in range(count):
+        y[i] = exponential.times_sigmoid(max(x[i], -1000), x[i])
+
+
+def exact_silu(x: NDArray[Any]) -> NDArray[Any]:
+    return np.where(np.isneginf(x), -0.0, x) * exact_sigmoid(x)
+
+
 FUNCTIONS = {
     "exp": (exp_of, np.exp, 1.0),
     "log": (log_of, np.log, 1.0),
     "log1p": (log1p_of, np.log1p, 2.5),
     "tanh": (tanh_of, np.tanh, 2.5),
     "sigmoid": (sigmoid_of, exact_sigmoid, 2.5),
+    "silu": (silu_of, exact_silu, 3.0),
 }
 
 
@@ -84,6 +95,35 @@ def test_functions_are_exact_to_their_last_places(name: str, dtype: str) -> None
         np.testing.assert_array_equal(y[~inside], rounded[~inside])
         error = abs(y.astype(np.longdouble) - expected)[inside] / np.spacing(abs(rounded[inside]))
     assert error.max() <= places
+    signed = inside & ~np.isnan(x)
+    np.testing.assert_array_equal(np.signbit(y[signed]), np.signbit(rounded[signed]))
+
+
+@pytest.mark.parametrize(("dtype", "start"), [("f4", -103.0), ("f8", -745.0)])
+def test_silu_and_its_gradient_where_the_sigmoid_is_denormal(dtype: str, start: float) -> None:
+    def step(x: Any) -> Any:
+        y = tg.silu(x)
+        return y, tg.grad(y.sum(), x)[0]
+
+    x = np.linspace(start, -20.0, 9_001).astype(dtype)
+    given = tg.Tensor(x, requires_grad=True)
+    compiled = tg.compile(step)
+    for _ in range(3):
+        found = compiled(given)
+    wide = x.astype(np.longdouble)
+    s = exact_sigmoid(wide)
+    for y, exact in zip(found, (wide * s, s * (1 + wide * (1 - s))), strict=True):
+        rounded = exact.astype(dtype)
+        error = abs(np.asarray(y).astype(np.longdouble) - exact) / np.spacing(abs(rounded))
+        assert error.max() <= 5
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_tanh_of_minus_0_is_minus_0(dtype: str) -> None:
+    compiled = tg.compile(lambda x: tg.tanh(x))
+    for _ in range(3):
+        y = compiled(tg.Tensor(np.full(12_000, -0.0, dtype)))
+    assert np.signbit(y.numpy()).all()
 
 
 CUBES = [(1, 10, 64), (1, 3, 1), (5, 4, 1), (300, 10, 1), (2, 70, 1), (7, 21, 8), (1, 5, 1500),

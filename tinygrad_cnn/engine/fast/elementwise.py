@@ -164,7 +164,7 @@ def tanh(x: Any) -> Any:
 @_unary
 def silu(x: Any) -> Any:
     """Compute x·σ(x)."""
-    return max(x, type(x)(-SATURATED)) * exponential.sigmoid(x)  # −∞·0 would be NaN
+    return exponential.times_sigmoid(max(x, type(x)(-SATURATED)), x)  # −∞·0 would be NaN
 
 
 @_binary
@@ -205,9 +205,10 @@ def tanh_gradient(g: Any, y: Any) -> Any:
 
 @_binary
 def silu_gradient(g: Any, x: Any) -> Any:
-    """Compute g·(σ(x) + x·σ(x)·(1 − σ(x)))."""
-    s, most = exponential.sigmoid(x), type(x)(SATURATED)
-    return g * (s + min(max(x, -most), most) * (s * (type(x)(1) - s)))
+    """Compute g·σ(x)·(1 + x·(1 − σ(x)))."""
+    one, most = type(x)(1), type(x)(SATURATED)
+    bounded = min(max(x, -most), most)
+    return g * exponential.times_sigmoid(one + bounded * (one - exponential.sigmoid(x)), x)
 
 
 @kernel

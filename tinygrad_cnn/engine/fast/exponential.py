@@ -9,6 +9,9 @@ denormal results:
     tanh x    = d / (d + 2),            d = e²ˣ − 1
     sigmoid x = 1 / (1 + e⁻ˣ)
 
+eˣ is a product of two factors. A number times a sigmoid is multiplied by one after the other, so
+that it is exact where the sigmoid alone is denormal.
+
 Sums are not reordered here, whatever the kernel allows: ln 2 is subtracted in two parts.
 """
 
@@ -23,7 +26,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
-__all__ = ["exp", "log", "log1p", "sigmoid", "tanh"]
+__all__ = ["exp", "log", "log1p", "sigmoid", "tanh", "times_sigmoid"]
 
 _FLAGS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True}
 _inlined: Callable[[Any], Any] = numba.njit(inline="always", **_FLAGS)
@@ -61,6 +64,7 @@ def _functions(real: Any, whole: Any) -> dict[str, Any]:
     magic = real(1.5 * 2**info.nmant)  # added to a number, it leaves its whole part in the bits
     magic_bits = whole(magic.view(whole))
     lowest, highest = real(-104 if is_single else -746), real(89 if is_single else 710)
+    deepest = real(120 if is_single else 760)  # e to its minus, times 1000, is 0
     largest = real(10 if is_single else 20)  # from here on, tanh is 1
     powers = tuple([real(1 / math.factorial(k)) for k in range(8 if is_single else 14, 1, -1)])
     odd = tuple([real(2 / k) for k in range(11 if is_single else 25, 2, -2)])
@@ -85,12 +89,17 @@ def _functions(real: Any, whole: Any) -> dict[str, Any]:
         return _bits(shifted) - magic_bits, r + r * r * p
 
     @_inlined
+    def factors(x: Any) -> Any:
+        """Return two factors of eˣ, which may be too large or small for a real."""
+        n, p = parts(x)
+        first = n >> whole(1)
+        return (p + one) * power_of_two(first), power_of_two(n - first)
+
+    @_inlined
     def exp(x: Any) -> Any:
         bounded = x if x > lowest else lowest
-        bounded = bounded if bounded < highest else highest
-        n, p = parts(bounded)
-        first = n >> whole(1)  # two factors: one may be too large or small for a real
-        y = (p + one) * power_of_two(first) * power_of_two(n - first)
+        first, second = factors(bounded if bounded < highest else highest)
+        y = first * second
         return y if x == x else x
 
     @_inlined
@@ -101,12 +110,23 @@ def _functions(real: Any, whole: Any) -> dict[str, Any]:
         d = p * power + (power - one)
         y = d / (d + two)
         y = y if x >= zero else -y
-        return y if x == x else x
+        return y if size > zero else x  # −0 and NaN
 
     @_inlined
     def sigmoid(x: Any) -> Any:
-        y = exp(-abs(x))
-        return (one if x >= zero else y) / (one + y)
+        size = abs(x)
+        first, second = factors(-(size if size < deepest else deepest))
+        y = first * second
+        y = (one if x >= zero else y) / (one + y)
+        return y if x == x else x
+
+    @_inlined
+    def times_sigmoid(a: Any, x: Any) -> Any:
+        size = abs(x)
+        first, second = factors(-(size if size < deepest else deepest))
+        y = a * (first if x < zero else one) / (one + first * second)
+        y *= second if x < zero else one
+        return y if x == x else x
 
     @_inlined
     def log(x: Any) -> Any:
@@ -135,7 +155,8 @@ def _functions(real: Any, whole: Any) -> dict[str, Any]:
         y = y if added != zero else x
         return y if shifted < infinity else shifted
 
-    return {"exp": exp, "tanh": tanh, "sigmoid": sigmoid, "log": log, "log1p": log1p}
+    return {"exp": exp, "tanh": tanh, "sigmoid": sigmoid, "log": log, "log1p": log1p,
+            "times_sigmoid": times_sigmoid}  # fmt: skip
 
 
 _FUNCTIONS = {
@@ -169,6 +190,11 @@ def sigmoid(x: Any) -> Any:
     raise RuntimeError("sigmoid: called outside a kernel")
 
 
+def times_sigmoid(a: Any, x: Any) -> Any:
+    """Return a / (1 + e⁻ˣ) inside a kernel, for a not above 1000."""
+    raise RuntimeError("times_sigmoid: called outside a kernel")
+
+
 def _by_dtype(function: Any) -> None:
     """Let kernels call the function of the dtype of the argument."""
 
@@ -180,3 +206,8 @@ def _by_dtype(function: Any) -> None:
 
 for _function in (exp, log, log1p, tanh, sigmoid):
     _by_dtype(_function)
+
+
+@overload(times_sigmoid, jit_options=_FLAGS)  # type: ignore[untyped-decorator]
+def _(a: Any, x: Any) -> Any:
+    return _FUNCTIONS[x]["times_sigmoid"].py_func
