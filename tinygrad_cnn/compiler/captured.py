@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.guards import LeavesGuard
+from tinygrad_cnn.compiler.holders import is_settled
 from tinygrad_cnn.compiler.program import (
     Effect,
     FunctionCall,
@@ -18,6 +20,7 @@ from tinygrad_cnn.compiler.program import (
     StoreInputGradient,
     TapeCall,
 )
+from tinygrad_cnn.compiler.python_state import Found, PythonState, TooLarge
 from tinygrad_cnn.compiler.recorder import StepRecorder, digest
 from tinygrad_cnn.compiler.signature import CallSignature, with_inputs
 from tinygrad_cnn.compiler.snapshot import Snapshot, difference
@@ -78,7 +81,7 @@ class CapturedStep:
         self._objects = signature.objects  # the key has their ids
         self._recorder = recorder
         leaves = {value.name: value.tensor for value in recorder.leaves.values()}
-        self._guards = [*recorder.holders.guards(), LeavesGuard(leaves)]
+        self._guards = [recorder.holders.guard(), LeavesGuard(leaves)]
         if self._memory is not None:
             self._guards += self._memory.guards
         stored = dict.fromkeys(
@@ -156,7 +159,16 @@ class CapturedStep:
             What the function raises, which leaves the state that the function leaves.
         """
         self.is_checked = False
-        before = Snapshot(self._roots(values))
+        effects = self._effects_state()
+        if effects.iterators:  # nothing can restore them, so no second run can be compared
+            self.is_checked = True
+            return self.run(values)
+        roots = self._roots(values)
+        roots |= {f"{k} (of an effect)": v for k, v in effects.tensors.items()}
+        state = PythonState(with_effects=True)
+        state.add_step(function)
+        state.add([*self._effects(), *self._recorder.holders.objects])
+        before = Snapshot(roots, state)
         arrays = [array_of(value) for value in values]
         try:
             replayed = self._outcome(self.source, arrays, values, before)
@@ -219,6 +231,20 @@ class CapturedStep:
         before.restore()
         tapes = self._outcome(self.runs, arrays, values, before)
         return excess(tapes, expected, disturbed)
+
+    def _effects(self) -> list[Found]:
+        """Return the functions that replays call again."""
+        return [
+            (f"{getattr(i.function, '__qualname__', 'effect')}, ", i.function, True)
+            for i in self._recorder.instructions
+            if isinstance(i, Effect) and not isinstance(i, FunctionCall)
+        ]
+
+    def _effects_state(self) -> PythonState:
+        """Return what effects lead to."""
+        state = PythonState(with_effects=True)
+        state.add(self._effects())
+        return state
 
     def _roots(self, values: list[Any]) -> dict[str, Any]:
         """Return all whose state the step may change."""
@@ -317,7 +343,12 @@ def captured(
                 f"compile: {name} gets a {type(given).__name__}, which each call would exhaust; "
                 "pass a list"
             )
-    recorder = StepRecorder(function)
+    try:
+        recorder = StepRecorder(function)
+        recorder.holders.add_objects(signature.objects)
+    except TooLarge as error:
+        _warn_of_size(name, error)
+        raise Sized(function(*args, **kwargs)) from None
     recorder.objects = signature.objects
     try:
         return _captured(recorder, function, args, kwargs, signature, name, argument_names)
@@ -360,13 +391,27 @@ def _captured(
             "place, beside the ops, which a replay would not repeat; do it in a function marked "
             "with @effect (tinygrad_cnn.core.effects)"
         )
+    if not is_settled(recorder.holders, recorder.known, name):
+        raise Sized(result)
     program = StepProgram(recorder.inputs, recorder.instructions, returned)
     program = program.without_dead_instructions()
     shown = name if name.isidentifier() else "step"
     source = source_of(program, recorder.template, shown)
     recorder.template = without_values(recorder.template)
     recorder.forget()
-    return CapturedStep(program, source, recorder, signature), result
+    try:
+        return CapturedStep(program, source, recorder, signature), result
+    except TooLarge as error:
+        _warn_of_size(name, error)
+        raise Sized(result) from None
+
+
+def _warn_of_size(name: str, error: TooLarge) -> None:
+    warnings.warn(
+        f"compile: {name} runs eagerly: {error}, and each call would have to compare them; name "
+        "fewer values in the function, or pass them in an array",
+        stacklevel=6,
+    )
 
 
 def _recorded(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.hidden import HiddenNumber
 from tinygrad_cnn.core.variable import Variable
 
 SAME_BY_VALUE = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype)
@@ -23,61 +24,6 @@ class StepGuard:
     def change(self) -> str:
         """Return what it is and what has changed, for a message."""
         raise NotImplementedError
-
-
-class ValuesGuard(StepGuard):
-    """The values of a module's attributes, or of a list or dict in them.
-
-    Parameters
-    ----------
-    view : list or view of dict values
-    where : str
-    attributes : dict
-        Of the module.
-    label : str
-        The attribute that the list or dict is in; "" for the attributes themselves.
-    """
-
-    def __init__(self, view: Any, where: str, attributes: dict[str, Any], label: str) -> None:
-        self._view, self._where, self._attributes, self._label = view, where, attributes, label
-        self._kept = list(view)
-        self._ids = [*map(id, self._kept)]
-
-    def holds(self) -> bool:
-        """Compare identities, and numbers that are new objects by value."""
-        if [*map(id, self._view)] == self._ids:
-            return True
-        values = list(self._view)
-        if len(values) != len(self._kept) or not all(map(_same, values, self._kept)):
-            return False
-        self._kept, self._ids = values, [*map(id, values)]
-        return True
-
-    def change(self) -> str:
-        """Return the name of the attribute that has changed."""
-        values = list(self._view)
-        if not self._label and len(values) == len(self._kept):
-            for name, value, kept in zip(self._attributes, values, self._kept, strict=True):
-                if not _same(value, kept):
-                    return f"{self._where}.{name}: {_shown(kept)} became {_shown(value)}"
-        return f"{self._where}: its contents"
-
-
-class KeyGuard(StepGuard):
-    """A variable of a function: a global, or one of a function around it."""
-
-    def __init__(self, mapping: Any, key: str, value: Any, where: str) -> None:
-        self._mapping, self._key, self._value, self._where = mapping, key, value, where
-
-    def holds(self) -> bool:
-        """Compare with the value in the captured run."""
-        value = self._mapping.get(self._key)
-        return value is self._value or _same(value, self._value)
-
-    def change(self) -> str:
-        """Return the name of the variable."""
-        value = self._mapping.get(self._key)
-        return f"{self._where}: {_shown(self._value)} became {_shown(value)}"
 
 
 class LeavesGuard(StepGuard):
@@ -127,18 +73,26 @@ def _kind(leaf: Variable) -> tuple[Any, ...]:
     return array.shape, array.dtype, array.strides, leaf.requires_grad, is_hooked
 
 
-def _same(value: Any, kept: Any) -> bool:
+def same_value(value: Any, kept: Any) -> bool:
+    """Return whether a value is the same object, or an equal number, text or tuple of them."""
     if value is kept:
         return True
     if type(value) is not type(kept) or not isinstance(kept, SAME_BY_VALUE):
         return type(value) is tuple is type(kept) and (
-            len(value) == len(kept) and all(map(_same, value, kept))
+            len(value) == len(kept) and all(map(same_value, value, kept))
         )
-    return bool(value == kept) or (value != value and kept != kept)  # NaN is NaN
+    if isinstance(kept, HiddenNumber):
+        return False
+    if isinstance(kept, float | complex | np.generic):  # NaN is NaN, and 0.0 is not -0.0
+        return repr(value) == repr(kept)
+    return bool(value == kept)
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """Return a short text for a value."""
     if isinstance(value, Variable | np.ndarray):
         return f"{type(value).__name__} of shape {value.shape}"
+    if isinstance(value, HiddenNumber):
+        return "a number of the step"
     shown = repr(value)
     return shown if len(shown) <= 60 else type(value).__name__

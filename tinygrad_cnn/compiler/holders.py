@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.capture.reading_refused import PACKAGE
-from tinygrad_cnn.compiler.guards import KeyGuard, StepGuard, ValuesGuard
+from tinygrad_cnn.compiler.errors import CompileError
+from tinygrad_cnn.compiler.known import KnownArrays
+from tinygrad_cnn.compiler.places import Draws, Elements, PlacesGuard, StatePlace, changed
+from tinygrad_cnn.compiler.program import ConstantValue, LeafValue
+from tinygrad_cnn.compiler.python_state import Found, PythonState
+from tinygrad_cnn.core.hidden import HiddenNumber
 from tinygrad_cnn.core.recording import qualified
-from tinygrad_cnn.core.variable import Variable, calls
+from tinygrad_cnn.core.variable import Variable, array_of, calls
 
 CAPTURING = "_run_recorded"
 """The function that calls a step under its recorder: frames outside of it are not the step's."""
@@ -33,17 +38,20 @@ class Holders:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
+        self.objects: list[Found] = []
         self._modules: dict[int, tuple[Any, str]] = {}
         self._is_unsized = False
         self._names: dict[int, str] = {}  # of Tensors, by id
         self._held: dict[int, Any] = {}  # arrays and Tensors by id
         self._codes: dict[CodeType, Mapping[str, Any]] = {}
         self._others: dict[int, Any] = {}  # objects whose methods run
-        self._keys: dict[tuple[int, str], KeyGuard] = {}
+        self.state = PythonState()
+        self._beside: list[tuple[StatePlace, Any, Any, Any]] = []
         self._started = next(calls)
         self._explained: list[tuple[int, int]] = []
         self._effect_start = 0
         self._add_function(function)
+        self.state.add_step(function)
 
     # --- finding ---------------------------------------------------------------------------------
 
@@ -52,8 +60,15 @@ class Holders:
         if id(module) in self._modules:
             return
         self._modules[id(module)] = module, scope
+        if (id(vars(module)), "Attributes") not in self.state.places:
+            self.state.add([(scope or type(module).__name__, module, True)])
         self._is_unsized |= bool(getattr(module, "_unsized", ""))
         self._note(vars(module), scope)
+
+    def add_objects(self, objects: list[Any]) -> None:
+        """Note the arguments that are no arrays, numbers or lists of them."""
+        self.objects = [(type(value).__name__, value, True) for value in objects]
+        self.state.add(self.objects)
 
     def look_around(self) -> None:
         """Note the variables of the functions that are running."""
@@ -62,6 +77,7 @@ class Holders:
             code = frame.f_code
             if not code.co_filename.startswith(PACKAGE) and code not in self._codes:
                 self._add_code(code, frame.f_globals)
+                self.state.add_code(code, frame.f_globals)
                 local = frame.f_locals
                 named = {name: local[name] for name in code.co_freevars if name in local}
                 self._note(named, "")
@@ -74,7 +90,7 @@ class Holders:
             self._others[id(owner)] = owner
             for name, value in vars(owner).items():
                 if isinstance(value, Variable | np.ndarray):
-                    self._keep(vars(owner), name, value)
+                    self._note({name: value}, "")
 
     def _add_function(self, function: Any) -> None:
         function = getattr(function, "__func__", function)
@@ -89,22 +105,16 @@ class Holders:
                 value = cell.cell_contents
             except ValueError:  # not set yet
                 continue
-            guard = KeyGuard(_Cell(cell), "cell_contents", value, f"the variable {name}")
-            self._keys[id(cell), "cell_contents"] = guard
             self._note({name: value}, "")
 
     def _add_code(self, code: CodeType, variables: Mapping[str, Any]) -> None:
         self._codes[code] = variables
         for name in code.co_names:
             if name in variables:
-                self._keep(variables, name, variables[name])
+                self._note({name: variables[name]}, "")
         for constant in code.co_consts:
             if isinstance(constant, CodeType):
                 self._add_code(constant, variables)
-
-    def _keep(self, mapping: Mapping[str, Any], name: str, value: Any) -> None:
-        self._keys[id(mapping), name] = KeyGuard(mapping, name, value, f"the variable {name}")
-        self._note({name: value}, "")
 
     def _note(self, named: Mapping[str, Any], scope: str) -> None:
         for name, value in _tensors(named):
@@ -135,10 +145,12 @@ class Holders:
     def note_changes(self) -> None:
         """Note the start of an effect."""
         self._effect_start = next(calls)
+        self._beside += self.state.changes()
 
     def explain_changes(self) -> None:
         """Note the end of an effect, which may have changed anything."""
         self._explained.append((self._effect_start, next(calls)))
+        self.state.accept_changes()
 
     def changed_beside(self, tensors: Iterator[Variable]) -> Variable | None:
         """Return a Tensor that was changed in place, but by no effect."""
@@ -160,51 +172,41 @@ class Holders:
         """Return the modules that ran, each with its name, which others may have too."""
         return [(scope or type(m).__name__, m) for m, scope in self._modules.values()]
 
-    # --- guards ----------------------------------------------------------------------------------
+    def changed_places(self) -> list[tuple[StatePlace, Any, Any, Any]]:
+        """Return the Python state that was changed beside effects: place, key, before, now."""
+        return self._beside + self.state.changes()
 
-    def guards(self) -> list[StepGuard]:
-        """Return what must be as it was."""
-        found: list[StepGuard] = list(self._keys.values())
-        for module, scope in self._modules.values():
-            where = scope or type(module).__name__
-            for label, view in _views(vars(module)):
-                found.append(ValuesGuard(view, qualified(where, label), vars(module), label))
-        return found
+    def guard(self) -> PlacesGuard:
+        """Return the guard of the Python state that the step may depend on."""
+        return PlacesGuard(self.state.guarded())
 
 
-class _Cell:
-    """A closure's cell, as a mapping of one key."""
+def is_settled(holders: Holders, known_arrays: KnownArrays, name: str) -> bool:
+    """Return whether a run left all Python state beside effects; refuse what no run will leave.
 
-    def __init__(self, cell: Any) -> None:
-        self._cell = cell
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the contents."""
-        try:
-            return self._cell.cell_contents
-        except ValueError:
-            return default
-
-
-def _views(attributes: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the values of a module's attributes, and those of lists and dicts in them."""
-    yield "", attributes.values()
-    for name, value in attributes.items():
-        yield from _inner(name, value)
-
-
-def _inner(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if type(value) is list:
-        yield name, value
-    elif type(value) is dict:
-        yield name, value.values()
-    elif type(value).__name__ == "ModuleHooks":
-        for kind, hooks in vars(value).items():
-            yield f"{name}.{kind}", hooks.values()
-        return
-    if type(value) in (list, tuple, dict):
-        for part in value.values() if type(value) is dict else value:
-            yield from _inner(name, part)
+    A value that appears, such as one in a cache, may be there for all later runs: the next call
+    shows it.
+    """
+    changes = holders.changed_places()
+    for place, key, before, now in changes:
+        known = known_arrays.get(array_of(now)) if isinstance(now, Variable | np.ndarray) else None
+        is_kept = isinstance(now, HiddenNumber) or not (
+            known is None or isinstance(known, LeafValue | ConstantValue)
+        )
+        is_counted = isinstance(place, Draws | Elements) or (
+            isinstance(before, int | float) and isinstance(now, int | float)
+            and not isinstance(now, bool)
+        )  # fmt: skip
+        if is_kept or is_counted:
+            what = f"keeps {place.named(key)}" if is_kept else f"changes {place.named(key)}"
+            what = f"draws from {place.named(key)}" if isinstance(place, Draws) else what
+            raise CompileError(
+                f"compile: {name} {what} ({changed(place, key, before, now)}), which a replay "
+                "would not repeat; do it in a function marked with @effect "
+                "(tinygrad_cnn.core.effects), or outside of the step, and pass what it needs as an "
+                "argument"
+            )
+    return not changes
 
 
 def _tensors(named: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:

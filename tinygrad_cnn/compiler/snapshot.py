@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.compiler.python_state import PythonState
 from tinygrad_cnn.core.variable import Variable, array_of
 
 OPAQUE = (
@@ -25,10 +26,13 @@ class Snapshot:
     ----------
     roots : dict of str to object
         By name. All that their attributes, lists and dicts lead to belongs to the state.
+    state : PythonState, optional
+        Variables, lists and generators that functions lead to, which belong to it too.
     """
 
-    def __init__(self, roots: dict[str, Any]) -> None:
-        self._roots = roots
+    def __init__(self, roots: dict[str, Any], state: PythonState | None = None) -> None:
+        self._roots, self._state = roots, state or PythonState()
+        self._restore_places = self._state.kept()
         self._kept: dict[int, tuple[Any, Any]] = {}
         for _, value in _walk(roots):
             state = _state(value)
@@ -37,12 +41,13 @@ class Snapshot:
 
     def restore(self) -> None:
         """Bring all objects back into that state."""
+        self._restore_places()
         for value, state in self._kept.values():
             _restore(value, state)
 
     def current(self) -> dict[str, Any]:
         """Return copies of the arrays and numbers of the state as it is now, by their names."""
-        found: dict[str, Any] = {}
+        found = self._state.values()
         for name, value in _walk(self._roots):
             if isinstance(value, Variable):
                 found[name] = value._array.copy()

@@ -233,8 +233,10 @@ def compile(function: Callable[..., Any] | None = None, *, check_every: int | No
     -----
     A call is captured again if anything that it depends on has changed: shapes, dtypes and memory
     orders of the arguments; numbers and objects among them; the parameters, their shapes and
-    ``requires_grad``; the attributes of modules that ran, such as ``training``; variables that the
-    functions name; grad mode, default dtype, engine options and the number of threads.
+    ``requires_grad``; the attributes of modules, such as ``training``; the variables, lists, dicts
+    and attributes that the function, and the functions that it calls, name; grad mode, default
+    dtype, engine options and the number of threads. With more than 20,000 such values it warns and
+    runs eagerly.
 
     The second call of a program, and each k-th one by `check_every`, runs the function too, from
     the same state, and compares results, gradients, parameters, buffers and states of optimizers:
@@ -244,9 +246,10 @@ def compile(function: Callable[..., Any] | None = None, *, check_every: int | No
     change NumPy's results by as much. The state is as after one step.
 
     Only ops and effects are repeated (an optimizer's step, ``zero_grad``, clipping, the draws of
-    dropout, running statistics), not what else the function does in Python. It prints and appends
-    to lists in the first two calls and in each checked one, and not in replays. Under an observer
-    (drawing, `detect_nan`) the function runs as it is.
+    dropout, running statistics), not what else the function does in Python. It prints in the first
+    two calls and in each checked one, and not in replays. If it counts, appends to a list, draws
+    from a generator or keeps a Tensor, without an effect, the call is refused. A call that fills a
+    cache runs eagerly. Under an observer (drawing, `detect_nan`) the function runs as it is.
 
     Tensors that a call returns have no graph. A function that returns one which the caller could
     differentiate is refused: call ``backward()`` in the function, return ``y.detach()``, or call it

@@ -49,6 +49,7 @@ def effect(function: F) -> F:
             return function(*args, **kwargs)
         return _observed(function, signature.bind(*args, **kwargs), state)
 
+    call.is_effect = True  # type: ignore[attr-defined]
     return cast(F, call)
 
 
@@ -85,6 +86,7 @@ def pure(function: F) -> F:
             result = observer.computed(function, args, kwargs, result)
         return result
 
+    call.is_effect = True  # type: ignore[attr-defined]
     return cast(F, call)
 
 
