@@ -8,6 +8,7 @@ from tinygrad_cnn import data, engine, nn, ops, optim
 from tinygrad_cnn.compiler import CompiledStep, CompileError, compile
 from tinygrad_cnn.core.calculus import grad_of, hessian, jacobian, jvp, value_and_grad, vjp
 from tinygrad_cnn.core.declaration import Prose
+from tinygrad_cnn.core.effects import effect, pure
 from tinygrad_cnn.core.graph import ChangedInPlaceError, GraphFreedError, Node, grad
 from tinygrad_cnn.core.nan import NaNError, detect_nan
 from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, observe
@@ -50,6 +51,7 @@ __all__ = [
     "detect_nan",
     "distributed",
     "draw",
+    "effect",
     "enable_grad",
     "engine",
     "grad",
@@ -67,6 +69,7 @@ __all__ = [
     "onnx",
     "op",
     "optim",
+    "pure",
     "save",
     "scope",
     "set_grad_enabled",

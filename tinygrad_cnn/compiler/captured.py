@@ -389,7 +389,7 @@ def _captured(
         raise CompileError(
             f"compile: {name} changes {changed.name or 'a Tensor'} of shape {changed.shape} in "
             "place, beside the ops, which a replay would not repeat; do it in a function marked "
-            "with @effect (tinygrad_cnn.core.effects)"
+            "with @tg.effect"
         )
     if not is_settled(recorder.holders, recorder.known, name):
         raise Sized(result)

@@ -202,9 +202,8 @@ def is_settled(holders: Holders, known_arrays: KnownArrays, name: str) -> bool:
             what = f"draws from {place.named(key)}" if isinstance(place, Draws) else what
             raise CompileError(
                 f"compile: {name} {what} ({changed(place, key, before, now)}), which a replay "
-                "would not repeat; do it in a function marked with @effect "
-                "(tinygrad_cnn.core.effects), or outside of the step, and pass what it needs as an "
-                "argument"
+                "would not repeat; do it in a function marked with @tg.effect, or "
+                "outside of the step, and pass what it needs as an argument"
             )
     return not changes
 

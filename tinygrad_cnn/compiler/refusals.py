@@ -24,21 +24,19 @@ def why_not(value: Any, what: str) -> str:
     if what.startswith("assignment") and not is_value:
         return (
             f"{what} of {type(value).__name__}, which a replay would not repeat; return the value, "
-            "or do it outside of the step, by a schedule, or in a function marked with @effect "
-            "(tinygrad_cnn.core.effects)"
+            "or do it outside of the step, by a schedule, or in a function marked "
+            "with @tg.effect"
         )
     if what.startswith("assignment"):
         return (
             f"{what} of {of} changes it beside the ops, which a replay would not repeat; do it "
-            "in a function marked with @effect (tinygrad_cnn.core.effects), such as a step of "
-            "an optimizer"
+            "in a function marked with @tg.effect, such as a step of an optimizer"
         )
     kind = "float" if isinstance(value, HiddenNumber) else f"shape {tuple(np.shape(value))}"
     return (
         f"{what} reads the values of {of} ({kind}), and what Python does with them would not "
         "be repeated in a replay; compute with ops, such as tg.where, return it from the "
-        "function and read it there, or do it in a function marked with @effect "
-        "(tinygrad_cnn.core.effects)"
+        "function and read it there, or do it in a function marked with @tg.effect"
     )
 
 
@@ -56,8 +54,8 @@ def of_array(array: NDArray[Any], objects: list[Any]) -> str:
                     "arrays in it as arguments, alone or in a list, tuple or dict"
                 )
     return (
-        f"{text}pass it as an argument, compute it with ops, or in a function marked with @effect "
-        "(tinygrad_cnn.core.effects)"
+        f"{text}pass it as an argument, compute it with ops, or in a function marked "
+        "with @tg.effect"
     )
 
 
