@@ -9,7 +9,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from tinygrad_cnn.engine import fast
+
 ROOT = Path(__file__).parents[2]
+NEEDS_FAST = doctest.register_optionflag("NEEDS_FAST")
+"""The option of an example whose output is that with the extra `fast`: left out without it."""
 
 
 def programs(text: str) -> str:
@@ -32,6 +36,9 @@ def run(page: Path) -> tuple[int, str]:
     text = programs(page.read_text(encoding="utf-8"))
     names = {"__name__": page.stem}
     test = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), 0)
+    for example in test.examples:
+        if example.options.get(NEEDS_FAST) and not fast.is_on():
+            example.options[doctest.SKIP] = True
     report: list[str] = []
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     with (

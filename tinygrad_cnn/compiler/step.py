@@ -196,12 +196,13 @@ def compile(
 
 
 def compile(function: Callable[..., Any] | None = None, *, check_every: int | None = None) -> Any:
-    """Capture a function's step in its first call; replay it in later calls, with the same bits.
+    """Capture a function's step in its first call, and replay it in later calls.
 
     The first call with new shapes runs the function and writes down its calls of ops, the rules of
     its sweeps and its effects. Later calls run them directly, as straight-line Python without
     Tensors, nodes and modules: see `CompiledStep.source`. The function may do a whole training
-    step: forward, backward, and the step of an optimizer.
+    step: forward, backward, and the step of an optimizer. With NumPy only, the bits are those of
+    the function itself; with the extra `fast`, kernels add in another order (see the notes).
 
     Parameters
     ----------
@@ -235,8 +236,7 @@ def compile(function: Callable[..., Any] | None = None, *, check_every: int | No
     orders of the arguments; numbers and objects among them; the parameters, their shapes and
     ``requires_grad``; the attributes of modules, such as ``training``; the variables, lists, dicts
     and attributes that the function, and the functions that it calls, name; grad mode, default
-    dtype, engine options and the number of threads. With more than 20,000 such values it warns and
-    runs eagerly.
+    dtype and engine options. With more than 20,000 such values it warns and runs eagerly.
 
     The second call of a program, and each k-th one by `check_every`, runs the function too, from
     the same state, and compares results, gradients, parameters, buffers and states of optimizers:
