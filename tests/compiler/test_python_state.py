@@ -364,3 +364,34 @@ def test_a_step_that_names_too_many_values_runs_eagerly() -> None:
     with pytest.warns(UserWarning, match="runs eagerly"):
         assert np.array_equal(step(X).numpy(), X)
     assert not step.programs
+
+
+def test_a_step_makes_a_layer_with_attributes() -> None:
+    step = tg.compile(lambda x: tg.nn.LeakyReLU(0.5)(x))
+    for x in ([1.0, -1.0], [-2.0, 3.0], [4.0, -4.0]):
+        expected = np.where(np.array(x) > 0, x, 0.5 * np.array(x))
+        assert step(tg.Tensor(x)).numpy().tolist() == expected.tolist()
+    assert len(step.programs) == 1
+
+
+def test_what_modules_assign_is_refused_wherever_they_are_kept() -> None:
+    class Box:
+        __slots__ = ("model",)
+        model: Any
+
+    class Counting(tg.nn.Module):
+        def __init__(self) -> None:
+            self.count = 0
+
+        def forward(self, x: Any) -> Any:
+            return tg.relu(x)
+
+    def counted(model: Counting, x: Any) -> Any:
+        model.count += 1
+        return model(x)
+
+    box, kept = Box(), {"models": [Counting()]}
+    box.model = Counting()
+    for step in (lambda x: counted(box.model, x), lambda x: counted(kept["models"][0], x)):
+        with pytest.raises(tg.CompileError, match="count"):
+            tg.compile(step)(tg.Tensor([1.0]))

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.core.effects import effect
-from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.recording import (
     Recording,
     entered,
@@ -104,12 +103,6 @@ class Module(Registering, Stateful, Hooked):
         if shapes is not None and isinstance(y, Variable | np.ndarray):
             shapes[id(self)] = y.shape
         return y
-
-    if not TYPE_CHECKING:  # a checker would allow any attribute
-
-        def __setattr__(self, name, value):
-            reads(self, f"assignment to {name}")  # an observer may refuse
-            object.__setattr__(self, name, value)
 
     # --- contents --------------------------------------------------------------------------------
 
