@@ -119,3 +119,20 @@ def adversaries() -> Trained:
 def test_parameters_that_require_no_gradient_for_a_while() -> None:
     assert len(assert_same_bits(adversaries, BATCHES).programs) == 1
     assert_close_to_eager(adversaries, BATCHES, 1e-9)
+
+
+def test_labels_that_start_to_be_ignored() -> None:
+    leaf = tg.Tensor(np.linspace(-3.0, 0.0, 12).reshape(4, 3), requires_grad=True)
+
+    def step(labels: Any) -> Any:
+        leaf.grad = None
+        loss = tg.nll(leaf, labels)
+        loss.backward()
+        return loss
+
+    compiled = tg.compile(step)
+    for labels in ([0, 1, 2, 0], [2, 1, 0, 1], [0, -100, 2, -100], [1, 1, 1, 1]):
+        ours, gradient = compiled(np.array(labels)).item(), np.asarray(leaf.grad).copy()
+        assert step(np.array(labels)).item() == ours
+        np.testing.assert_array_equal(leaf.grad, gradient)
+    assert len(compiled.programs) == 1
