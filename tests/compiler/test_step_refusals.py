@@ -279,3 +279,16 @@ def test_a_refusal_after_an_update_says_that_it_stays() -> None:
     with pytest.raises(tg.CompileError) as caught:
         tg.compile(lambda x: to_bool(s, x))(X)
     assert not hasattr(caught.value, "__notes__")
+
+
+def test_the_line_of_a_step_with_the_name_of_a_capturing_function() -> None:
+    def captured(x: Any) -> Any:
+        return tg.relu(x * 2.0)
+
+    def _run_recorded(x: Any) -> Any:
+        return captured(x)
+
+    step = tg.compile(_run_recorded)
+    step(tg.Tensor(X))
+    line = captured.__code__.co_firstlineno + 1
+    assert {i.line for i in step.program().instructions} == {f"{__file__}, line {line}"}

@@ -19,7 +19,7 @@ from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.ops.arithmetic import astype
 
-__all__ = ["running_line", "traced"]
+__all__ = ["running_line", "runs_own", "traced"]
 
 PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 
@@ -129,9 +129,14 @@ def _place() -> str:
 def running_line() -> str:
     """Return the file and line of the function that are running, "" within this package."""
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_code.co_name != "captured":
+    while frame is not None and not runs_own(frame, "captured"):
         file = frame.f_code.co_filename
         if not file.startswith(PACKAGE) and file != "<string>":  # made of a table of names
             return f"{file}, line {frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+def runs_own(frame: FrameType, name: str) -> bool:
+    """Return whether a frame runs a function of this name of this package."""
+    return frame.f_code.co_name == name and frame.f_code.co_filename.startswith(PACKAGE)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.capture.reading_refused import PACKAGE
+from tinygrad_cnn.capture.reading_refused import PACKAGE, runs_own
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.known import KnownArrays
 from tinygrad_cnn.compiler.places import Draws, Elements, PlacesGuard, StatePlace, changed
@@ -73,7 +73,7 @@ class Holders:
     def look_around(self) -> None:
         """Note the variables of the functions that are running."""
         frame: FrameType | None = sys._getframe(2)
-        while frame is not None and frame.f_code.co_name != CAPTURING:
+        while frame is not None and not runs_own(frame, CAPTURING):
             code = frame.f_code
             if not code.co_filename.startswith(PACKAGE) and code not in self._codes:
                 self._add_code(code, frame.f_globals)
