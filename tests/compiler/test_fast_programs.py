@@ -166,3 +166,25 @@ def test_models_of_their_own_sizes(name: str) -> None:
         build = partial(nn.build, name, input_shape=shape, classes=10)
         batches = [(drawn((n, *shape), n).astype("f8"),) for n in (64, 64, 7)]
         assert_close_to_eager(partial(trained, build), batches, STEPS["f8"])
+
+
+def test_gradients_that_are_assigned_none_leave_one_tape() -> None:
+    model = nn.Linear(3, 2)
+
+    def step(x: Any) -> tg.Tensor:
+        for parameter in model.parameters():
+            parameter.grad = None
+        y = model(x)
+        loss: tg.Tensor = (y * y).mean()
+        loss.backward()
+        return loss
+
+    compiled = tg.compile(step)
+    gradients = []
+    for _ in range(3):
+        compiled(np.ones((4, 3), "f4"))
+        gradients.append(np.asarray(model.weight.grad).copy())
+    names = [type(instruction).__name__ for instruction in compiled.replayed[0].instructions]
+    assert names == ["TapeCall"]
+    for gradient in gradients[1:]:
+        np.testing.assert_allclose(gradient, gradients[0], rtol=1e-5)

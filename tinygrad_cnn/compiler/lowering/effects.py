@@ -7,7 +7,13 @@ from typing import Any
 
 from tinygrad_cnn.compiler.guards import StepGuard
 from tinygrad_cnn.compiler.lowering.tape import qualified_name
-from tinygrad_cnn.compiler.program import Effect, FunctionCall, StepInstruction, StoreGradient
+from tinygrad_cnn.compiler.program import (
+    Effect,
+    FunctionCall,
+    LeafValue,
+    StepInstruction,
+    StoreGradient,
+)
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.nn.layers.normalization import _BatchNorm
 from tinygrad_cnn.nn.module import Module
@@ -15,6 +21,9 @@ from tinygrad_cnn.optim.optimizer import Optimizer
 
 HARMLESS = ("tinygrad_cnn.core.", "tinygrad_cnn.nn.", "tinygrad_cnn.ops.")
 """Where effects change no gradients, but for `cleared_by`, and keep no arrays."""
+
+CLEAR = "tinygrad_cnn.core.variable.clear_gradient"
+"""The effect of ``tensor.grad = None``."""
 
 
 def method_of(effect: Effect, name: str) -> Any:
@@ -28,8 +37,12 @@ def method_of(effect: Effect, name: str) -> Any:
 def cleared_by(effect: Effect) -> list[Variable] | None:
     """Return the parameters whose ``.grad`` an effect sets to None; None if it does something else.
 
-    That is `zero_grad` of an optimizer or a module.
+    That is `zero_grad` of an optimizer or a module, and the assignment of None.
     """
+    if qualified_name(effect.function) == CLEAR:
+        tensor = effect.arguments["tensor"]
+        tensor = tensor.tensor if isinstance(tensor, LeafValue) else tensor
+        return [tensor] if isinstance(tensor, Variable) else None
     owner = method_of(effect, "zero_grad")
     if isinstance(owner, Optimizer) and type(owner).zero_grad is Optimizer.zero_grad:
         return list(owner.params)

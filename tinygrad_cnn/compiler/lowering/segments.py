@@ -21,6 +21,7 @@ from tinygrad_cnn.compiler.lowering.effects import (
     cleared_after,
     cleared_by,
     is_harmless,
+    method_of,
     stepped_by,
 )
 from tinygrad_cnn.compiler.lowering.fusion import NotFusedError, fused, is_fused
@@ -195,7 +196,8 @@ class _Cutter:
         if cleared is not None:
             stored_before = len(segment.stored)
             segment.cleared += [(index, stored_before, parameter) for parameter in cleared]
-            self.guards.append(ClearedGuard(effect))
+            if method_of(effect, "zero_grad") is not None:
+                self.guards.append(ClearedGuard(effect))
             return True
         optimizer = stepped_by(effect)
         if optimizer is None:
