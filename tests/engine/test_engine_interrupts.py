@@ -121,11 +121,13 @@ def in_child(work: Callable[[], bool]) -> int:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-@pytest.mark.parametrize("place", ["graph", "blas", "threads", "windows"])
+@pytest.mark.parametrize("place", ["graph", "blas", "threads", "windows", "compile"])
 def test_a_child_computes_though_another_thread_held_a_lock(place: str) -> None:
+    step = tg.compile(lambda x: tg.relu(x * 2.0))
     lock: Any = {
         "graph": graph._accumulating, "blas": blas._lock, "threads": thread_pool._starting,
         "windows": getattr(vars(windows.WindowAxis)["seen"], "lock", threading.RLock()),
+        "compile": step._lock,
     }[place]  # fmt: skip
     work = Work()
     held, done = threading.Event(), threading.Event()
@@ -133,6 +135,9 @@ def test_a_child_computes_though_another_thread_held_a_lock(place: str) -> None:
     def new() -> bool:  # of a size that is not known yet
         size = (1, 1, 41, 42 + len(place))
         return bool(tg.conv2d(np.ones(size), np.ones((1, 1, 3, 3)), padding=1).shape == size)
+
+    def works() -> bool:
+        return new() and step(tg.Tensor(A)).shape == A.shape and not work.wrong()
 
     def hold() -> None:
         with lock:
@@ -143,7 +148,7 @@ def test_a_child_computes_though_another_thread_held_a_lock(place: str) -> None:
     holder.start()
     held.wait()
     try:
-        assert in_child(lambda: new() and not work.wrong()) == 0
+        assert in_child(works) == 0
     finally:
         done.set()
         holder.join()

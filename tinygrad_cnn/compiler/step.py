@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 import types
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -24,6 +26,8 @@ R = TypeVar("R")
 
 MOST = 16
 """Programs of one function; beyond it, calls with another signature run eagerly."""
+
+_all_steps: weakref.WeakSet[CompiledStep[Any, Any]] = weakref.WeakSet()
 
 
 class CompiledStep(Generic[P, R]):
@@ -59,6 +63,7 @@ class CompiledStep(Generic[P, R]):
         self._lock = threading.RLock()
         self._has_warned = False
         self._argument_names = _argument_names(function)
+        _all_steps.add(self)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return what the function returns: replayed where a program fits, else captured."""
@@ -294,3 +299,13 @@ def _argument_names(function: Any) -> list[str]:
     except (TypeError, ValueError):
         return []
     return [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
+def _start_afresh() -> None:
+    """Replace the locks after a fork: a thread that was not copied may hold one."""
+    for step in _all_steps:
+        step._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)
