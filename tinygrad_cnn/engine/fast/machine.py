@@ -12,9 +12,12 @@ then no later row runs.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Sequence
 from typing import Any
 
+import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
@@ -71,7 +74,12 @@ def _increased(_context: Any, _address: Any) -> Any:
     return WHOLE(WHOLE), generate
 
 
-_yield = types.ExternalFunction("sched_yield", types.int32())
+_YIELD = "sched_yield"
+if sys.platform == "win32":
+    _YIELD = "SwitchToThread"
+    _address = ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p).value
+    llvmlite.binding.add_symbol(_YIELD, _address)
+_yield = types.ExternalFunction(_YIELD, types.int32())
 
 
 def _run_rows(
