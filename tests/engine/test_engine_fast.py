@@ -185,6 +185,13 @@ def test_kernels_are_kept_where_the_environment_says(tmp_path: Path) -> None:
     }
     assert all(version in file.name for file in kept)
 
+    (softmax,) = tmp_path.rglob("*.softmax_f_*.nbi")
+    size, _, source = version.partition("_")
+    others = [softmax.with_name(softmax.name.replace(version, other))
+              for other in (f"{size}_00000000", f"8_{source}")]  # fmt: skip
+    for other in others:
+        other.touch()
+
     damaged = {"run_rows*.nbi": 0, "softmax*.nbc": 1000}  # is found and mended
     for pattern, length in damaged.items():
         for file in tmp_path.rglob(f"*{pattern}"):
@@ -193,7 +200,9 @@ def test_kernels_are_kept_where_the_environment_says(tmp_path: Path) -> None:
     assert process.communicate()[0].split() == [total, version]
     assert process.returncode == 0
     for pattern, length in damaged.items():
-        assert all(file.stat().st_size > length for file in tmp_path.rglob(f"*{pattern}"))
+        kept = [file for file in tmp_path.rglob(f"*{pattern}") if file not in others]
+        assert all(file.stat().st_size > length for file in kept)
+    assert [other.exists() for other in others] == [False, True]  # of an older source, and machine
 
 
 @pytest.mark.skipif(not fast.is_available(), reason="needs the extra fast")

@@ -9,10 +9,12 @@ has half of a compilation, or Numba's lock held by a thread that it has not.
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import RLock
 from time import perf_counter
 from typing import Any, TypeVar
@@ -88,3 +90,19 @@ def _made(make: Callable[[bool], T], function: Callable[..., Any]) -> T:
         return make(True)
     except Exception:
         return make(False)
+
+
+def remove_other_versions(function: Callable[..., Any], version: str) -> None:
+    """Remove what is kept of a function whose name ends with `version`, with other last digits.
+
+    Nothing would read it again, and each change of the source leaves a file of each kernel.
+    """
+    start = function.__name__.removesuffix(version) + version[:-8]
+    source = Path(inspect.getfile(function)).stem
+    try:
+        folder = Path(FunctionCache(function).cache_path)
+        for file in folder.glob(f"{source}.{start}{'[0-9a-f]' * 8}-*.nb[ic]"):
+            if not file.name.startswith(f"{source}.{function.__name__}-"):
+                file.unlink(missing_ok=True)
+    except (OSError, RuntimeError):  # no folder, or another process has the file open
+        pass

@@ -27,7 +27,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from tinygrad_cnn.engine.fast.compiling import compiled
+from tinygrad_cnn.engine.fast.compiling import compiled, remove_other_versions
 from tinygrad_cnn.engine.fast.registers import register_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -150,12 +150,15 @@ class Kernel:
         exec(self._code(name), known)
         real = types.CPointer(_TYPES[char])
         signature = types.void(ROW, ROW, types.CPointer(types.float64), WHOLE, real)
-        return compiled(
+        found = compiled(
             lambda cache: numba.cfunc(signature, nopython=True, cache=cache, **self._flags)(
                 known[name]
             ),
             known[name],
         )
+        if not found.cache_hits:
+            remove_other_versions(known[name], version())
+        return found
 
     def _code(self, name: str) -> CodeType:
         """Return the code that defines the function of a row, at the lines of the kernel."""
@@ -184,8 +187,9 @@ def version() -> str:
     """Return a hash of what machine code depends on beside its file, for names in the cache.
 
     That is the source of the engine, whose functions and constants become a part of kernels, and
-    the size of a register, which rows and kernels both count on.
+    the size of a register, which rows and kernels both count on. It comes first, and the eight
+    digits of the source last: machines that share a folder keep kernels for each size.
     """
     files = sorted(Path(__file__).parents[1].rglob("*.py"))
-    parts = [file.read_bytes() for file in files] + [str(register_bytes()).encode()]
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
+    source = hashlib.sha256(b"".join([file.read_bytes() for file in files])).hexdigest()
+    return f"{register_bytes()}_{source[:8]}"
