@@ -75,7 +75,7 @@ def pure(function: F) -> F:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         state = recording.get()
-        if not state.observers:
+        if not any(observer.takes_effects for observer in state.observers):
             return function(*args, **kwargs)
         try:
             recording.set(state._replace(observers=()))

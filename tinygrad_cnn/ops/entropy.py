@@ -313,7 +313,7 @@ def binary_cross_entropy(
             f"{name}: prediction is not from 0 to 1; for logits, use {name}_with_logits"
         )
     one = mul(target, _log(prediction))
-    below = _within(prediction, -math.inf, 1.0)  # then ln(1 − p) ≥ −38
+    below = _is_less(prediction, 1.0)  # then ln(1 − p) ≥ −38
     log_zero = where(below, log1p(where(below, neg(prediction), 0.0)), -100.0)
     zero = sub(1.0, target) * log_zero
     return reduced(_weighted(-(one + zero), weight), reduction)
@@ -404,15 +404,15 @@ def kl_div(
 
 def _log(p: Array) -> Array:
     """Return ln p, but −100 and without gradient where it is less, as at 0."""
-    large = _within(p, math.exp(-100.0), math.inf)
+    large = _is_less(math.exp(-100.0), p)
     return where(large, log(where(large, p, 1.0)), -100.0)
 
 
 @pure
-def _within(p: Array, low: float, high: float) -> Any:
-    """Return where the real numbers of `p` are between two."""
-    values = np.asarray(array_of(p)).real
-    return np.asarray((low < values) & (values < high))
+def _is_less(a: Array, b: Array) -> Any:
+    """Return where a < b; of arrays, where their real parts are."""
+    a, b = (v if isinstance(v, Variable) else np.asarray(v).real for v in (a, b))
+    return a < b
 
 
 def _weighted(losses: Array, weight: Array | None) -> Array:

@@ -22,7 +22,7 @@ from tinygrad_cnn.engine.fast.machine import KernelCall, Tape
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: threads and fork
 begun = threading.Event()
 make = kernel.compiled
-kernel.compiled = lambda f: make(lambda cache: (begun.set(), f(cache))[1])
+kernel.compiled = lambda f, of: make(lambda cache: (begun.set(), f(cache))[1], of)
 
 def doubled(kernel, values):
     x, y = np.array(values, "f4"), np.empty(len(values), "f4")
