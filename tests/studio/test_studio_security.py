@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -221,6 +223,19 @@ def test_a_token_is_generated_and_kept_where_only_its_owner_reads_it(tmp_path: P
     bearer = {"Authorization": f"Bearer {first.token}"}
     assert client.get("/api/models", headers=bearer).text == "in"
     assert (tmp_path / "a" / "studio.key").stat().st_mode & 0o077 == 0
+
+
+def test_first_requests_that_come_at_once_find_one_key(tmp_path: Path) -> None:
+    for attempt in range(20):
+        together = Barrier(8)
+
+        def of(folder: Path, together: Barrier = together) -> Credentials:
+            together.wait()
+            return Credentials.of(folder)
+
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(of, [tmp_path / str(attempt)] * 8))
+        assert len(set(found)) == 1
 
 
 def test_the_address_with_the_token_leaves_a_cookie_that_scripts_and_other_sites_lack(

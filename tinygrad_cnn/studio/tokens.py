@@ -5,13 +5,16 @@ from __future__ import annotations
 import hmac
 import secrets
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from tinygrad_cnn.studio.store.private import make_private
+from tinygrad_cnn.support.files import atomic_write
 
 __all__ = ["Credentials"]
 
 BYTES = 32
+_creating = Lock()  # first requests may come at once; other processes are kept out of the folder
 
 
 class Credentials(NamedTuple):
@@ -54,9 +57,11 @@ def _derived(key: bytes, purpose: str) -> str:
 
 
 def _key(path: Path) -> bytes:
-    make_private(path)
-    if not path.stat().st_size:
-        path.write_text(secrets.token_hex(BYTES))
+    with _creating:
+        make_private(path)
+        if not path.stat().st_size:
+            with atomic_write(path) as file:
+                file.write(secrets.token_hex(BYTES).encode())
     key = path.read_bytes()
     if len(key) != 2 * BYTES:
         raise OSError(f"{path}: has {len(key)} characters, expected {2 * BYTES}: delete it")
