@@ -15,8 +15,8 @@ from tinygrad_cnn.compiler.holders import is_settled
 from tinygrad_cnn.compiler.program import (
     Effect,
     FunctionCall,
+    GradientStore,
     StepProgram,
-    StoreGradient,
     StoreInputGradient,
     TapeCall,
 )
@@ -353,7 +353,7 @@ def captured(
     try:
         return _captured(recorder, function, args, kwargs, signature, name, argument_names)
     except CompileError as error:
-        changes = (Effect, StoreGradient, StoreInputGradient)
+        changes = (Effect, GradientStore)
         if any(type(each) in changes for each in recorder.instructions):
             error.add_note(
                 "What the call had changed until then, such as gradients and parameters, stays "

@@ -240,18 +240,18 @@ class AddGradients(StepInstruction):
 
 
 @dataclass(eq=False, slots=True)
-class StoreGradient(StepInstruction):
-    """An addition of a gradient to ``.grad`` of a leaf, or its first value where that is None.
+class GradientStore(StepInstruction):
+    """An addition of a gradient to ``.grad``, or its first value where that is None.
 
     Attributes
     ----------
-    leaf : LeafValue
+    leaf : LeafValue or InputValue
     gradient : StepValue
     copies : bool
         Whether the first value is a copy in any case: another leaf gets the gradient too.
     """
 
-    leaf: LeafValue
+    leaf: Any
     gradient: StepValue
     copies: bool = False
 
@@ -263,18 +263,17 @@ class StoreGradient(StepInstruction):
 
 
 @dataclass(eq=False, slots=True)
-class StoreInputGradient(StepInstruction):
-    """`StoreGradient` for a Tensor that each call is given."""
+class StoreGradient(GradientStore):
+    """The gradient of a leaf from before the run."""
+
+    leaf: LeafValue
+
+
+@dataclass(eq=False, slots=True)
+class StoreInputGradient(GradientStore):
+    """The gradient of a Tensor that each call is given."""
 
     leaf: InputValue
-    gradient: StepValue
-    copies: bool = False
-
-    def reads(self) -> Iterator[StepValue]:
-        yield self.gradient
-
-    def results(self) -> Iterator[StepValue]:
-        yield from ()
 
 
 @dataclass(eq=False, slots=True)

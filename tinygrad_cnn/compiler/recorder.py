@@ -212,9 +212,9 @@ class StepRecorder(Observer):
         made = self._registered("y", array)
         arguments = {"x": value, "dtype": array.dtype}
         if array.strides == value.strides or not array.flags.c_contiguous:
-            self._add(ForwardCall(astype, arguments, made))
+            self.add(ForwardCall(astype, arguments, made))
         else:
-            self._add(FunctionCall(in_c_order, arguments, [made]))
+            self.add(FunctionCall(in_c_order, arguments, [made]))
 
     def _registered(self, letter: str, array: NDArray[Any]) -> StepValue:
         value = self.made(letter, array)
@@ -237,7 +237,7 @@ class StepRecorder(Observer):
             found = self.of_tensor(given) if isinstance(given, Variable) else self.of_array(given)
             if isinstance(value, np.ndarray) and value.dtype != found.dtype:
                 made = self.made("y", value)
-                self._add(ForwardCall(astype, {"x": found, "dtype": value.dtype}, made))
+                self.add(ForwardCall(astype, {"x": found, "dtype": value.dtype}, made))
                 return made
             return found
         if isinstance(given, list | tuple) and type(value) in (list, tuple):
@@ -271,14 +271,14 @@ class StepRecorder(Observer):
         call.is_view = _is_view(array, event.arguments.values())
         for name, part in event.shared.items():
             call.shared[name] = self._registered("s", part)
-        self._add(call)
+        self.add(call)
         result = call.result
         if array.dtype != y.dtype:
             result = self.made("y", y)
-            self._add(ForwardCall(astype, {"x": call.result, "dtype": y.dtype}, result))
+            self.add(ForwardCall(astype, {"x": call.result, "dtype": y.dtype}, result))
         elif raw is not y and not call.is_number:
             result = self.made("y", y)
-            self._add(FunctionCall(copied, {"x": call.result}, [result]))
+            self.add(FunctionCall(copied, {"x": call.result}, [result]))
         self.known.add(y, result)
         if event.node is None and isinstance(event.output, np.ndarray):
             self._hidden_result(event, result)
@@ -299,7 +299,7 @@ class StepRecorder(Observer):
         for name, given in zip("ab", inputs, strict=False):
             arguments[name] = self.argument(given, array_of(plain(given)))
         result = self._registered("y", output._array)
-        self._add(FunctionCall(discrete_values, arguments, [result]))
+        self.add(FunctionCall(discrete_values, arguments, [result]))
 
     def composed(self, name: str, arguments: dict[str, Any], result: Any) -> Any:
         """Take a function made of ops whose result is an array that no op computed."""
@@ -331,7 +331,7 @@ class StepRecorder(Observer):
         found = {key: self._passed(value) for key, value in arguments.items()}
         self.holders.explain_changes()
         if any(result is value for value in (None, *arguments.values())):
-            self._add(Effect(function, found, []))
+            self.add(Effect(function, found, []))
             return result
         return self._results(Effect(function, found, []), result)
 
@@ -348,7 +348,7 @@ class StepRecorder(Observer):
         """Add a call; return its results, hidden."""
         call.is_tuple = isinstance(result, tuple)
         shown = [self._shown(call, part) for part in (result if call.is_tuple else (result,))]
-        self._add(call)
+        self.add(call)
         return tuple(shown) if call.is_tuple else shown[0]
 
     def _shown(self, call: Effect, result: Any) -> Any:
@@ -426,7 +426,7 @@ class StepRecorder(Observer):
             return None
         array = hide(np.asarray(array_of(leaf._grad)))
         made = self.made("g", array)
-        self._add(FunctionCall(np.array, {"0": value[1]}, [made]))
+        self.add(FunctionCall(np.array, {"0": value[1]}, [made]))
         self.known.add_hidden(array, made)
         self._made.append(array)
         return array
@@ -506,9 +506,6 @@ class StepRecorder(Observer):
 
     def add(self, instruction: StepInstruction) -> None:
         """Add an instruction."""
-        self._add(instruction)
-
-    def _add(self, instruction: StepInstruction) -> None:
         instruction.scope = instruction.scope or str(recording.get().scope)
         instruction.line = running_line()
         self.instructions.append(instruction)

@@ -144,19 +144,14 @@ def _write(array: NDArray[Any], contents: NDArray[Any]) -> None:
         array[...] = contents
 
 
-def difference(a: Any, b: Any, tolerance: float = 0.0) -> str:
-    """Return how two values of a state or a result differ; "" if they have the same bits.
-
-    With a tolerance, floating arrays may differ by it, relative to their largest value.
-    """
+def difference(a: Any, b: Any) -> str:
+    """Return how two values of a state or a result differ; "" if they have the same bits."""
     if isinstance(a, Variable) and isinstance(b, Variable):
-        return difference(a._array, b._array, tolerance)
+        return difference(a._array, b._array)
     if isinstance(a, np.ndarray | np.generic) and isinstance(b, np.ndarray | np.generic):
         if (a.dtype, a.shape) != (b.dtype, b.shape):
             return f"{a.dtype} of shape {a.shape} and {b.dtype} of shape {b.shape}"
         if np.array_equal(_bits(a), _bits(b)):
-            return ""
-        if tolerance and a.dtype.kind == "f" and _close(np.asarray(a), np.asarray(b), tolerance):
             return ""
         return f"{a.size} values, of which {_largest(np.asarray(a), np.asarray(b))}"
     if type(a) is not type(b):
@@ -173,7 +168,7 @@ def difference(a: Any, b: Any, tolerance: float = 0.0) -> str:
         same = a is b or bool(a == b) or (a != a and b != b)
         return "" if same else f"{a!r} and {b!r}"
     for place, one, other in pairs:
-        found = difference(one, other, tolerance)
+        found = difference(one, other)
         if found:
             return f"{place}: {found}" if not found.startswith("[") else f"{place}{found}"
     return ""
@@ -181,13 +176,6 @@ def difference(a: Any, b: Any, tolerance: float = 0.0) -> str:
 
 def _bits(array: Any) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
-def _close(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:
-    if not np.array_equal(np.isnan(a), np.isnan(b)):
-        return False
-    scale = float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a)))
-    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
 
 
 def _largest(a: NDArray[Any], b: NDArray[Any]) -> str:

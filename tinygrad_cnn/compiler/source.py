@@ -21,6 +21,7 @@ from tinygrad_cnn.compiler.program import (
     Effect,
     ForwardCall,
     FunctionCall,
+    GradientStore,
     InputValue,
     LeafValue,
     NumberValue,
@@ -119,7 +120,7 @@ class _Writer:
         is_locked = False
         for index, instruction in enumerate(self._program.instructions):
             self._load(instruction)
-            is_store = isinstance(instruction, StoreGradient | StoreInputGradient)
+            is_store = isinstance(instruction, GradientStore)
             if is_store and not is_locked:
                 self._line(f"with {self._bind('graph', replay.graph)}._accumulating:", instruction)
             is_locked = is_store
@@ -224,7 +225,7 @@ class _Writer:
                 self._expression, (instruction.left, instruction.right, instruction.result)
             )
             yield f"{total} = {left} + {right}{self._comment(instruction.result, '')}"
-        elif isinstance(instruction, StoreGradient | StoreInputGradient):
+        elif isinstance(instruction, GradientStore):
             function = replay.store_copy if instruction.copies else replay.store
             tensor = (
                 self._tensor(instruction.leaf)

@@ -13,13 +13,12 @@ from tinygrad_cnn.compiler.program import (
     ConstantValue,
     Effect,
     ForwardCall,
+    GradientStore,
     RuleCall,
     SharedCall,
     StepInstruction,
     StepProgram,
     StepValue,
-    StoreGradient,
-    StoreInputGradient,
     TapeCall,
     values_in,
 )
@@ -168,7 +167,7 @@ def _phases(instructions: Sequence[StepInstruction]) -> Iterator[StepPhase]:
 
 
 def _is_backward(instruction: StepInstruction) -> bool:
-    kinds = (RuleCall, SharedCall, AddGradients, StoreGradient, StoreInputGradient)
+    kinds = (RuleCall, SharedCall, AddGradients, GradientStore)
     return isinstance(instruction, kinds)
 
 
@@ -187,7 +186,7 @@ def _text(instruction: StepInstruction) -> str:
             return f"{parts} = {instruction.name} of ∂{op}({instruction.gradient.name})"
         case AddGradients():
             return f"{instruction.result.name} = {instruction.left.name} + {instruction.right.name}"
-        case StoreGradient() | StoreInputGradient():
+        case GradientStore():
             return f"{instruction.leaf.name}.grad ← {instruction.gradient.name}"
         case Effect():
             parts = ", ".join(part.name for part in instruction.parts)

@@ -273,12 +273,3 @@ def cross_entropy_gradient(
                 own[n] = row[n] * scratch[n]
         for n in range(count):
             out[label[n] * inner + n] -= factors[n]
-
-
-@kernel
-def scaled_sum(x: Reals, y: Reals, count: Whole, scale: Scalar, real: Conversion) -> None:
-    """Compute s·Σ x, such as the mean of losses."""
-    total = real(0)
-    for i in range(count):
-        total += x[i]
-    y[0] = total * scale
