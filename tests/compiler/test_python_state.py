@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import random
 import types
 from collections.abc import Callable, Iterator
@@ -252,6 +253,46 @@ def kept() -> Callable[..., Any]:
     return step
 
 
+def kept_in_a_new_attribute() -> Callable[..., Any]:
+    results = types.SimpleNamespace()
+
+    def step(x: Any) -> Any:
+        results.latest = tg.relu(tg.Tensor(x))
+        return results.latest * 2.0
+
+    return step
+
+
+def kept_in_a_new_attribute_of_a_function() -> Callable[..., Any]:
+    def step(x: Any) -> Any:
+        scale.latest = tg.relu(tg.Tensor(x))  # type: ignore[attr-defined]
+        return tg.relu(tg.Tensor(x))
+
+    vars(scale).pop("latest", None)
+    return step
+
+
+def kept_in_a_new_attribute_of_a_class() -> Callable[..., Any]:
+    class Results:
+        latest: Any
+
+    def step(x: Any) -> Any:
+        Results.latest = tg.relu(tg.Tensor(x))
+        return tg.relu(tg.Tensor(x))
+
+    return step
+
+
+def kept_in_a_new_variable() -> Callable[..., Any]:
+    def step(x: Any) -> Any:
+        global new_variable
+        new_variable = tg.relu(tg.Tensor(x))  # type: ignore[name-defined]
+        return tg.relu(tg.Tensor(x))
+
+    globals().pop("new_variable", None)
+    return step
+
+
 def kept_by_a_hook() -> Callable[..., Any]:
     model, seen = layer(), dict[str, Any]()
     model.register_forward_hook(lambda module, args, y: seen.update(y=y.detach()))
@@ -266,6 +307,10 @@ def kept_by_a_hook() -> Callable[..., Any]:
         (lambda: drawn(random.random), "draws from"),
         (lambda: drawn(np.random.rand), "draws from"),
         (kept, r"keeps results\[0\]"),
+        (kept_in_a_new_attribute, r"keeps results\.latest"),
+        (kept_in_a_new_attribute_of_a_function, r"keeps scale\.latest"),
+        (kept_in_a_new_attribute_of_a_class, r"keeps Results\.latest"),
+        (kept_in_a_new_variable, r"keeps the variable new_variable"),
         (kept_by_a_hook, r"keeps seen\['y'\]"),
     ],
 )
@@ -275,6 +320,50 @@ def test_state_that_each_run_changes_is_refused(
     step = tg.compile(made())
     with pytest.raises(tg.CompileError, match=named):
         step(X)
+
+
+def twice(values: Any) -> Iterator[float]:
+    for value in values:
+        yield value
+        yield value
+
+
+ITERATORS: dict[str, Callable[[], Iterator[Any]]] = {
+    "generator": lambda: twice([1.0, 2.0]),
+    "list": lambda: iter([1.0, 1.0, 2.0]),
+    "range": lambda: iter(range(4)),
+    "dict": lambda: iter({1.0: 0, 2.0: 0}),
+    "map": lambda: map(float, [1, 1, 2]),
+    "zip": lambda: zip([1.0, 1.0], [1.0, 1.0], strict=True),
+    "enumerate": lambda: enumerate([1.0, 2.0]),
+    "chain": lambda: itertools.chain([1.0, 1.0], [2.0]),
+    "islice": lambda: itertools.islice(itertools.repeat(1.0, 9), 3),
+    "count": lambda: itertools.count(),
+    "cycle": lambda: itertools.cycle([1.0, 1.0]),
+    "tee": lambda: itertools.tee([1.0, 1.0, 2.0])[0],
+    "generator over a generator": lambda: (value for value in twice([1.0, 2.0])),
+    "batches": lambda: iter(tg.data.DataLoader(tg.data.digits().test, batch_size=2)),
+}
+
+
+@pytest.mark.parametrize("made", ITERATORS.values(), ids=ITERATORS.keys())
+def test_an_iterator_that_moves_is_refused_and_no_other(
+    made: Callable[[], Iterator[Any]],
+) -> None:
+    values = made()
+
+    def moving(x: Any) -> Any:
+        next(values, None)
+        return tg.relu(tg.Tensor(x))
+
+    with pytest.raises(tg.CompileError, match="moves values"):
+        tg.compile(moving)(X)
+
+    still = tg.compile(lambda x: tg.relu(tg.Tensor(x)) if values else None)
+    for _ in range(3):
+        assert np.array_equal(still(X).numpy(), np.maximum(X, 0.0))
+        next(values, None)
+    assert len(still.programs) == 1
 
 
 # --- effects ------------------------------------------------------------------------------------

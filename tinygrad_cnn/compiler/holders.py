@@ -198,10 +198,10 @@ def is_settled(holders: Holders, known_arrays: KnownArrays, name: str) -> bool:
             and not isinstance(now, bool)
         )  # fmt: skip
         if is_kept or is_counted:
-            what = f"keeps {place.named(key)}" if is_kept else f"changes {place.named(key)}"
-            what = f"draws from {place.named(key)}" if isinstance(place, Draws) else what
+            verb = "keeps" if is_kept else place.verb
             raise CompileError(
-                f"compile: {name} {what} ({changed(place, key, before, now)}), which a replay "
+                f"compile: {name} {verb} {place.named(key)} "
+                f"({changed(place, key, before, now)}), which a replay "
                 "would not repeat; do it in a function marked with @tg.effect, or "
                 "outside of the step, and pass what it needs as an argument"
             )

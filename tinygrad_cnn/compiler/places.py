@@ -46,6 +46,7 @@ class StatePlace:
     """
 
     pattern = "{where}[{key!r}]"
+    verb = "changes"
 
     def __init__(self, owner: Any, where: str, is_named: bool) -> None:
         self.owner, self.where, self.is_named = owner, where, is_named
@@ -185,6 +186,7 @@ class Draws(StatePlace):
     """The state of a random number generator."""
 
     pattern = "{where}"
+    verb, noun = "draws from", "state"
 
     def now(self) -> PlaceValues:
         """Return the state as text or numbers, which compare by value."""
@@ -296,7 +298,7 @@ CONTENT = attrgetter("cell_contents")
 def changed(place: StatePlace, key: Any, before: Any, now: Any) -> str:
     """Return a description of a change."""
     if isinstance(place, Draws):
-        return f"{place.named(key)}: its state"
+        return f"{place.named(key)}: its {place.noun}"
     return f"{place.named(key)}: {shown_value(before)} became {shown_value(now)}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import io
 import random
 import sys
 import types
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.capture.reading_refused import PACKAGE
+from tinygrad_cnn.compiler.iterators import Position, parts_of
 from tinygrad_cnn.compiler.places import (
     MISSING,
     Attributes,
@@ -51,6 +53,8 @@ SITE = "site-packages"
 
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 
+CONTAINERS = (tuple, list, dict, set, frozenset, deque)
+
 DYNAMIC = {"getattr", "setattr", "vars", "__dict__"}
 """Names by which code reaches attributes that it does not name."""
 
@@ -75,6 +79,8 @@ class PythonState:
     places : dict of tuple to StatePlace
     names : set of str
         The attributes that the code names.
+    stored : set of str
+        Those of them that it sets or deletes, which an object may not have yet.
     tensors : dict of str to (ndarray or Tensor)
         Those on the way.
     iterators : list of object
@@ -84,6 +90,7 @@ class PythonState:
     def __init__(self, with_effects: bool = False) -> None:
         self.places: dict[tuple[int, str], StatePlace] = {}
         self.names: set[str] = set()
+        self.stored: set[str] = set()
         self.tensors: dict[str, Any] = {}
         self.iterators: list[Any] = []
         self._with_effects = with_effects
@@ -115,14 +122,14 @@ class PythonState:
         """
         self._roots += roots
         while True:
-            known = len(self.names)
+            known = len(self.names), len(self.stored)
             self._seen = {}
             self._due = [*self._roots]
             for code, variables in self._codes:
                 self._code(code, variables)
             while self._due:
                 self._visit(*self._due.pop())
-            if len(self.names) == known:
+            if (len(self.names), len(self.stored)) == known:
                 self._seen = {}
                 return
 
@@ -136,8 +143,8 @@ class PythonState:
             self._function(where, value)
         elif isinstance(value, types.MethodType):
             self._push(where, [("", value.__func__), ("", value.__self__)], is_named)
-        elif isinstance(value, types.BuiltinFunctionType):
-            if isinstance(value.__self__, GENERATORS):
+        elif isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType):
+            if isinstance(value.__self__, (*GENERATORS, Iterator)):
                 self._push(where, [("", value.__self__)], is_named)
         elif isinstance(value, functools.partial):
             parts = [("", value.func), ("", value.args), ("", value.keywords)]
@@ -151,11 +158,11 @@ class PythonState:
         elif isinstance(value, staticmethod | classmethod):
             self._push(where, [("", value.__func__)], is_named)
         elif isinstance(value, property):
-            self._push(where, [("", value.fget)], is_named)
-        elif isinstance(value, tuple | list | dict | set | frozenset | deque):
+            self._push(where, [("", value.fget), ("", value.fset), ("", value.fdel)], is_named)
+        elif isinstance(value, CONTAINERS):
             self._container(where, value, is_named)
         elif isinstance(value, Iterator) and _is_foreign(type(value)):
-            self.iterators.append(value)
+            self._iterator(where, value, is_named)
         else:
             self._object(where, value, is_named)
 
@@ -182,6 +189,13 @@ class PythonState:
         assert isinstance(place, NamedValues)
         place.add(iter(names))
         self._push(where, [(name, get(name, None)) for name in names], True)
+
+    def _iterator(self, where: str, value: Any, is_named: bool) -> None:
+        self.iterators.append(value)
+        if is_named and not isinstance(value, io.IOBase):  # what writes to a file moves it, too
+            self._place(Position, value, where, True)
+            parts = [part for part in parts_of(value) if not isinstance(part, CONTAINERS)]
+            self._push(where, [("", part) for part in parts], True)
 
     def _container(self, where: str, value: Any, is_named: bool) -> None:
         if len(value) > MOST:
@@ -213,17 +227,18 @@ class PythonState:
             self._push(name, [("", place.now().get("", None))], True)
         defaults = [("", function.__defaults__), ("", function.__kwdefaults__)]
         self._push(f"the defaults of {function.__name__}", defaults, True)
-        own = self.names.intersection(attributes)
+        own = self.names.intersection(attributes) | self.stored
         self._named(attributes, f"{function.__name__}.", own, attributes.get)
 
     def _code(self, code: types.CodeType, variables: Mapping[str, Any]) -> None:
         """Take what code names: global variables, attributes and modules."""
         names = names_of(code)
         self.names |= names.attributes
+        self.stored |= names.stored
         for module in names.modules:
             self._push("", [("", sys.modules.get(module))], True)
         if not code.co_filename.startswith(PACKAGE):
-            known = [name for name in names.variables if name in variables]
+            known = {name for name in names.variables if name in variables} | names.set_variables
             get: Any = variables.get
             self._named(variables, "the variable ", known, get)
 
@@ -236,7 +251,7 @@ class PythonState:
         elif name in ("numpy.random", "random"):
             self._push(f"{name}.", [(n, attributes[n]) for n in used], True)
         elif root not in FOREIGN:
-            self._named(attributes, f"{name}.", used, attributes.get)
+            self._named(attributes, f"{name}.", used | self.stored, attributes.get)
 
     def _class(self, kind: type, is_instance: bool) -> None:
         for base in kind.__mro__:
@@ -244,6 +259,7 @@ class PythonState:
                 continue
             attributes = base.__dict__
             names = self.names.intersection(attributes)
+            names |= self.stored if base is kind and not is_instance else set()
             names |= {
                 name
                 for name, value in attributes.items()
@@ -260,9 +276,9 @@ class PythonState:
         if id(kind) not in self._seen:
             self._seen[id(kind)] = kind
             self._class(kind, is_instance=True)
-        attributes = getattr(value, "__dict__", None)
+        attributes, stored = getattr(value, "__dict__", None), self.stored
         if not isinstance(attributes, dict):
-            attributes = {}
+            attributes, stored = {}, set()
         if isinstance(value, ModuleHooks):
             self._push(f"{where}.", attributes.items(), is_named)
         elif isinstance(value, Module) or (self.names & DYNAMIC and not _is_foreign(kind)):
@@ -272,7 +288,7 @@ class PythonState:
             self._push(f"{where}.", [(name, attributes[name]) for name in named], True)
         else:
             known = {name for name in self.names if name in attributes or hasattr(kind, name)}
-            self._named(attributes, f"{where}.", known, attributes.get)
+            self._named(attributes, f"{where}.", known | stored, attributes.get)
         if "__wrapped__" in attributes:  # such as a compiled function
             function = attributes.get("_function", attributes["__wrapped__"])
             self._push(where, [("", function)], True)
@@ -341,14 +357,27 @@ CONSTRUCTION = {"__init__", "__repr__", "__str__", "__init_subclass__", "__post_
 
 
 class CodeNames:
-    """What code names: variables of its module, attributes, and modules that it imports."""
+    """What code names: variables of its module, attributes, and modules that it imports.
+
+    Attributes
+    ----------
+    variables, attributes, modules : set of str
+    set_variables, stored : set of str
+        The variables and attributes that it sets or deletes.
+    """
 
     def __init__(self, code: types.CodeType) -> None:
         self.variables: set[str] = set()
         self.attributes: set[str] = set()
         self.modules: set[str] = set()
+        self.set_variables: set[str] = set()
+        self.stored: set[str] = set()
         for instruction in dis.get_instructions(code):
             name, value = instruction.opname, instruction.argval
+            if name in ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME", "DELETE_NAME"):
+                self.set_variables.add(value)
+            elif name in ("STORE_ATTR", "DELETE_ATTR"):
+                self.stored.add(value)
             if name.endswith(("_GLOBAL", "_NAME")) and not name.startswith("IMPORT"):
                 self.variables.add(value)
             elif name.endswith(("_ATTR", "_METHOD")) or name == "IMPORT_FROM":
@@ -363,6 +392,8 @@ class CodeNames:
                 self.variables |= inner.variables
                 self.attributes |= inner.attributes
                 self.modules |= inner.modules
+                self.set_variables |= inner.set_variables
+                self.stored |= inner.stored
 
 
 @functools.lru_cache(maxsize=1024)
