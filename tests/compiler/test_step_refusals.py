@@ -85,6 +85,10 @@ def a_method_of_the_input(s: Setting, x: Any) -> Any:
     return s.layer(x) - x.mean()  # refused
 
 
+def a_protocol_of_the_input(s: Setting, x: Any) -> Any:
+    return s.layer(x) - np.from_dlpack(x)[0, 0]  # refused
+
+
 def an_input_that_is_written_to(s: Setting, x: Any) -> Any:
     x *= 2  # refused
     return s.layer(x)

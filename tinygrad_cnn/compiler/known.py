@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.compiler.program import StepValue
+from tinygrad_cnn.core.hidden import plain
 
 
 class KnownArrays:
@@ -41,5 +42,5 @@ class KnownArrays:
 
 
 def _memory(array: NDArray[Any]) -> tuple[Any, ...]:
-    start = array.__array_interface__["data"][0]
+    start = plain(array).__array_interface__["data"][0]
     return start, array.shape, array.strides, array.dtype

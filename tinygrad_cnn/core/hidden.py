@@ -113,7 +113,10 @@ LAYOUTS = (
 )  # fmt: skip
 """The methods that a replay can call again."""
 
-PROTOCOLS = ("__array__", "__complex__", "__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__")
+PROTOCOLS = (
+    "__array__", "__array_interface__", "__array_struct__", "__buffer__", "__complex__", "__copy__",
+    "__deepcopy__", "__dlpack__", "__reduce__", "__reduce_ex__",
+)  # fmt: skip
 
 for _name in dir(np.ndarray):  # operators are ufuncs
     _is_reader = not _name.startswith("_") or _name in SHOWN or _name in PROTOCOLS
