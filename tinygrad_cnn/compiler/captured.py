@@ -91,7 +91,10 @@ class CapturedStep:
 
     def holds(self) -> bool:
         """Return whether all is as it was in the captured run."""
-        return all(guard.holds() for guard in self._guards)
+        for guard in self._guards:  # noqa: SIM110  # twice as fast as `all`
+            if not guard.holds():
+                return False
+        return True
 
     def change(self) -> str:
         """Return what has changed since the captured run."""

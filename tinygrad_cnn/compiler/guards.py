@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -36,24 +35,23 @@ class LeavesGuard(StepGuard):
         self._note()
 
     def _note(self) -> None:
-        self._arrays = [*map(_ARRAY, self._tensors)]  # kept, or an id could be another's
-        self._ids = [*map(id, self._arrays)]
-        self._others = [*map(_OTHERS, self._tensors)]
+        self._noted = [(leaf, leaf._array, leaf.requires_grad) for leaf in self._tensors]
 
     def holds(self) -> bool:
         """Compare all leaves, first by the identity of their arrays."""
-        is_same = [*map(id, map(_ARRAY, self._tensors))] == self._ids
-        others = [*map(_OTHERS, self._tensors)]
-        if is_same and others == self._others and not self._is_hooked():
+        for leaf, array, wants in self._noted:
+            if (
+                leaf._array is not array
+                or leaf.requires_grad is not wants
+                or leaf._hooks is not None  # it has hooks, or had, and they may have changed
+            ):
+                break
+        else:
             return True
         if [*map(_kind, self._tensors)] != self._kept:
             return False
         self._note()
         return True
-
-    def _is_hooked(self) -> bool:
-        """Return whether a leaf has, or had, hooks: these may have changed."""
-        return any(hooks is not None for _, hooks in self._others)
 
     def change(self) -> str:
         """Return the name of the leaf that has changed."""
@@ -61,9 +59,6 @@ class LeavesGuard(StepGuard):
             if _kind(leaf) != kept:
                 return f"{name}: {kept} became {_kind(leaf)}"
         return "a leaf"
-
-
-_ARRAY, _OTHERS = attrgetter("_array"), attrgetter("requires_grad", "_hooks")
 
 
 def _kind(leaf: Variable) -> tuple[Any, ...]:

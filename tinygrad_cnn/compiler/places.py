@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, repeat
-from operator import attrgetter, call
+from operator import attrgetter, call, is_
 from types import CellType
 from typing import Any
 
@@ -251,34 +251,32 @@ class PlacesGuard(StepGuard):
         self._names = [name for place in named for name in place.names]
         self._cells: list[CellType] = [place.owner for place in cells]
         values = [[place.start.get(k, MISSING) for k in place.names] for place in named]
-        self._note(
-            [part for place in views for part in _parts(place)]
-            + [*chain.from_iterable(values)]
-            + [place.start.get("", MISSING) for place in cells]
-        )
+        self._kept: list[Any] = [
+            *[part for place in views for part in _parts(place)],
+            *chain.from_iterable(values),
+            *[place.start.get("", MISSING) for place in cells],
+        ]
         self._lengths = [len(place.start) for place in views for _ in _views(place)]
-
-    def _note(self, values: list[Any]) -> None:
-        self._kept = values  # alive, or an id could be another's
-        self._ids = [*map(id, values)]
 
     def holds(self) -> bool:
         """Compare identities, and numbers that are new objects by value."""
         try:
+            if [*map(len, self._views)] != self._lengths:
+                return False
             values = [
                 *chain.from_iterable(self._views),
                 *map(call, self._gets, self._names, repeat(MISSING)),
                 *map(CONTENT, self._cells),
             ]
-            if [*map(len, self._views)] != self._lengths:
-                return False
         except (ValueError, RuntimeError):  # an empty cell; changed by another thread
             return False
-        if [*map(id, values)] == self._ids:
-            return True
-        if len(values) != len(self._kept) or not all(map(same_value, values, self._kept)):
+        if len(values) != len(self._kept):
             return False
-        self._note(values)
+        if all(map(is_, values, self._kept)):
+            return True
+        if not all(map(same_value, values, self._kept)):
+            return False
+        self._kept = values
         return True
 
     def change(self) -> str:

@@ -46,7 +46,7 @@ class CallSignature:
         if kwargs:
             for name in kwargs:
                 parts.append((name, self._of(kwargs[name])))
-        if len(set(map(id, self.values))) < len(self.values):
+        if len(self.values) > 1 and len(set(map(id, self.values))) < len(self.values):
             places = {id(value): i for i, value in reversed([*enumerate(self.values)])}
             parts.append(tuple([places[id(value)] for value in self.values]))
         self.key: SignatureKey = tuple(parts)

@@ -174,11 +174,10 @@ class TapeRun:
         self._changed = changed
 
     def __call__(self, *arrays: Array) -> list[Array]:
-        """Run the tape on the imported values; return the exported ones."""
-        with self.memory.lock:
-            return self._run(arrays)
+        """Run the tape on the imported values; return the exported ones.
 
-    def _run(self, arrays: tuple[Array, ...]) -> list[Array]:
+        The caller holds the lock of the memory.
+        """
         if self.is_first:
             if configuration.get().poison:
                 self.memory.poison()

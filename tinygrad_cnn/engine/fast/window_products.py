@@ -121,10 +121,14 @@ def stack_rows(
             to = (j * tall + k) * run
             for i in range(run):
                 rows[to + i] = zero
-        for j in range(first, last):
-            to, cell = (j * tall + k) * run, (row * width + j - left) * run
-            for i in range(run):
-                rows[to + i] = x[cell + i]
+        if run == 1:  # no inner loop
+            for j in range(first, last):
+                rows[j * tall + k] = x[row * width + j - left]
+        else:
+            for j in range(first, last):
+                to, cell = (j * tall + k) * run, (row * width + j - left) * run
+                for i in range(run):
+                    rows[to + i] = x[cell + i]
         for j in range(last, padded):
             to = (j * tall + k) * run
             for i in range(run):
@@ -165,6 +169,10 @@ def add_line_gradient(
 @inner  # type: ignore[untyped-decorator]
 def fill(y: Any, bias: Any, biased: int, rows: int, run: int, zero: Any) -> None:
     """Set each row of y, (rows, run), to its value of the bias, or to zero."""
+    if run == 1:  # no inner loop
+        for o in range(rows):
+            y[o] = bias[o] if biased else zero
+        return
     for o in range(rows):
         value = bias[o] if biased else zero
         for n in range(o * run, o * run + run):
