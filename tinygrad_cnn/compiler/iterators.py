@@ -16,7 +16,7 @@ UNCOUNTED: tuple[Any, ...] = (itertools.cycle, type(itertools.tee(())[0]))
 """Iterators over what they have kept, whose position only ``__reduce__`` shows."""
 
 
-class Position(Draws):
+class IteratorPosition(Draws):
     """The position of an iterator; nothing can bring it back."""
 
     verb, noun = "moves", "position"

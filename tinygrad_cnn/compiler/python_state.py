@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.capture.reading_refused import PACKAGE
-from tinygrad_cnn.compiler.iterators import Position, parts_of
+from tinygrad_cnn.compiler.iterators import IteratorPosition, parts_of
 from tinygrad_cnn.compiler.places import (
     MISSING,
     Attributes,
@@ -193,7 +193,7 @@ class PythonState:
     def _iterator(self, where: str, value: Any, is_named: bool) -> None:
         self.iterators.append(value)
         if is_named and not isinstance(value, io.IOBase):  # what writes to a file moves it, too
-            self._place(Position, value, where, True)
+            self._place(IteratorPosition, value, where, True)
             parts = [part for part in parts_of(value) if not isinstance(part, CONTAINERS)]
             self._push(where, [("", part) for part in parts], True)
 
