@@ -14,6 +14,7 @@ import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.drawing.drawing import Drawing
 from tinygrad_cnn.drawing.gallery import GALLERY
+from tinygrad_cnn.drawing.lessons import perceptron
 from tinygrad_cnn.drawing.step_drawing import StepDrawing
 from tinygrad_cnn.drawing.text import duration
 
@@ -24,25 +25,6 @@ def fan_out() -> Drawing:
     with tg.trace() as trace:
         tg.tanh(x * x + x).backward()
     return trace.draw(values=True)
-
-
-def perceptron() -> Drawing:
-    """Draw the text's perceptron (section 0.3), with all its numbers."""
-    x = tg.Tensor(np.array([0.7, -0.6]), name="x")
-    w1 = tg.Tensor(np.array([[0.5, -1.2], [0.9, 0.4]]), requires_grad=True, name="w¹")
-    b1 = tg.Tensor(np.array([0.3, -0.2]), requires_grad=True, name="b¹")
-    w2 = tg.Tensor(np.array([[1.1, -0.7], [0.3, 0.8], [-0.9, 0.6]]), requires_grad=True, name="w²")
-    b2 = tg.Tensor(np.array([0.3, -0.2, 0.0]), requires_grad=True, name="b²")
-    y = tg.Tensor(np.array([0.0, 0.0, 1.0]), name="y")
-    with tg.trace() as trace:
-        z1 = tg.linear(x, w1, b1)
-        alpha = tg.sigmoid(z1)
-        z2 = tg.linear(alpha, w2, b2)
-        prediction = tg.softmax(z2)
-        error = tg.squared_error(prediction, y)
-        error.backward()
-    names = {"z¹": z1, "α": alpha, "z²": z2, "Y": prediction, "E": error}
-    return trace.draw(values=True, names=names, title="The text's perceptron")
 
 
 def lenet() -> Drawing:
