@@ -96,7 +96,8 @@ OVERFLOWS = """() => {
     for (const element of slide.querySelectorAll('h1,h2,p,pre,table,img,math,li')) {
         const inner = element.getBoundingClientRect();
         const low = (inner.bottom - box.top) / scale, right = (inner.right - box.left) / scale;
-        if (low > size.height + 1 || right > size.width + 1 || element.scrollWidth > element.clientWidth + 2)
+        const cut = element.scrollWidth > element.clientWidth + 2;
+        if (low > size.height + 1 || right > size.width + 1 || cut)
             found.push(element.tagName + ' ' + element.textContent.slice(0, 40));
     }
     return found;

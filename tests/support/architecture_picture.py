@@ -1,4 +1,4 @@
-"""The picture of the packages: ``python -m support.architecture_picture FILE.svg``, from `tests`."""
+"""The picture of the packages: ``python -m support.architecture_picture FILE.svg``."""
 
 from __future__ import annotations
 
