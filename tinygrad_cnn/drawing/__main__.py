@@ -14,17 +14,9 @@ import tinygrad_cnn as tg
 from tinygrad_cnn import nn
 from tinygrad_cnn.drawing.drawing import Drawing
 from tinygrad_cnn.drawing.gallery import GALLERY
-from tinygrad_cnn.drawing.lessons import perceptron
+from tinygrad_cnn.drawing.lessons import SLIDES, fan_out, perceptron
 from tinygrad_cnn.drawing.step_drawing import StepDrawing
 from tinygrad_cnn.drawing.text import duration
-
-
-def fan_out() -> Drawing:
-    """Draw x·x + x: three edges leave x, and three gradients come back."""
-    x = tg.Tensor(0.5, requires_grad=True, name="x")
-    with tg.trace() as trace:
-        tg.tanh(x * x + x).backward()
-    return trace.draw(values=True)
 
 
 def lenet() -> Drawing:
@@ -117,7 +109,7 @@ STEPS: dict[str, Callable[[], StepDrawing]] = {"compiled-step": compiled_step}
 
 def main(folder: Path) -> None:
     """Write all pictures to a folder as SVG, and print how long the layout of each takes."""
-    for name, picture in (PICTURES | GALLERY | STEPS).items():
+    for name, picture in (PICTURES | GALLERY | SLIDES | STEPS).items():
         drawing, started = picture(), perf_counter()
         print(drawing.render(folder / f"{name}.svg"), duration(perf_counter() - started))
 

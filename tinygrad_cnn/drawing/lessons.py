@@ -1,9 +1,13 @@
-"""The step-through pages of the lessons: ``python -m tinygrad_cnn.drawing.lessons FOLDER``."""
+"""The step-through pages of the lessons: ``python -m tinygrad_cnn.drawing.lessons FOLDER``.
+
+The pictures of their slides are written with those of the documentation.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +15,20 @@ import numpy as np
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.drawing.drawing import Drawing
+from tinygrad_cnn.drawing.style import Style
 
-__all__ = ["PAGES", "main"]
+__all__ = ["PAGES", "SLIDES", "main"]
 
 HIDDEN = 6  # sigmoid layers between the image and the classes, enough for the gradient to vanish
 STEPS = 60  # of the training of LeNet-5: it errs on some digits, and the page shows one of these
+
+
+def fan_out() -> Drawing:
+    """Draw x·x + x: three edges leave x, and three gradients come back."""
+    x = tg.Tensor(0.5, requires_grad=True, name="x")
+    with tg.trace() as trace:
+        tg.tanh(x * x + x).backward()
+    return trace.draw(values=True)
 
 
 def perceptron() -> Drawing:
@@ -109,12 +122,21 @@ def vanishing_gradient() -> Drawing:
 
 PAGES: dict[str, Callable[[], Drawing]] = {
     "perceptron": perceptron,
+    "fan-out": fan_out,
     "convolution": convolution,
     "small-cnn": small_cnn,
     "lenet5": lenet5,
     "vanishing-gradient": vanishing_gradient,
 }
 """Functions that draw the computations of the pages, by file name."""
+
+_ACROSS = Style(page="slide", rankdir="LR")
+SLIDES: dict[str, Callable[[], Drawing]] = {
+    "slide-perceptron": lambda: replace(perceptron(), style=_ACROSS),
+    "slide-fan-out": lambda: replace(fan_out(), style=_ACROSS),
+    "slide-vanishing": lambda: replace(vanishing_gradient(), style=_ACROSS, depth=1),
+}
+"""Functions that draw the pictures of the slides, from left to right, by file name."""
 
 
 def main(folder: Path) -> list[Path]:
