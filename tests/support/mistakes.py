@@ -268,7 +268,7 @@ SECOND_ORDER = [
     Mistake("the second derivative is lost", "softmax.x", "sum_over(g * y, axis, True)",
             "np.sum(getattr(g * y, '_array', g * y), axis=axis, keepdims=True)",
             r"second derivative|order 2"),
-    Mistake("an intermediate is cut off", "ops.normalization:_statistics", "stack([center,",
+    Mistake("an intermediate is cut off", "ops.normalization:mean_and_deviation", "stack([center,",
             "stack([center._array,", r"second derivative|order 2", op="batch_norm"),
     Mistake("the second derivative is lost", "group_norm.x", "* inverse\n",
             "* inverse._array\n", r"second derivative|order 2"),

@@ -46,12 +46,12 @@ from tinygrad_cnn.ops.arrangement import (
     vstack,
 )
 from tinygrad_cnn.ops.axes import expand_dims, flatten, moveaxis, ravel, squeeze, swapaxes
+from tinygrad_cnn.ops.batch_normalization import batch_norm
 from tinygrad_cnn.ops.contraction import dot, einsum, outer, tensordot
 from tinygrad_cnn.ops.convolution import (
     conv2d,
     conv2d_input_gradient,
     conv2d_weight_gradient,
-    conv_transpose2d,
 )
 from tinygrad_cnn.ops.elementary import (
     erf,
@@ -88,7 +88,6 @@ from tinygrad_cnn.ops.linear import linear, matmul
 from tinygrad_cnn.ops.linear_units import celu, elu, gelu, mish, prelu, selu, silu
 from tinygrad_cnn.ops.loss import huber, l1, mse, smooth_l1, squared_error
 from tinygrad_cnn.ops.normalization import (
-    batch_norm,
     group_norm,
     instance_norm,
     layer_norm,
@@ -129,6 +128,7 @@ from tinygrad_cnn.ops.statistics import (
     std,
     var,
 )
+from tinygrad_cnn.ops.transposed_convolution import conv_transpose2d
 from tinygrad_cnn.ops.trigonometry import arctan, arctan2, cos, cosh, hypot, sin, sinh, tan
 from tinygrad_cnn.ops.unfolding import fold, pixel_shuffle, pixel_unshuffle, unfold
 from tinygrad_cnn.support.modules import public

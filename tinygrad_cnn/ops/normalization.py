@@ -1,4 +1,4 @@
-"""Normalization by mean and variance: of a batch, a layer, groups of channels, single channels."""
+"""Normalization of each example: by the statistics of a layer or of groups of channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
-from tinygrad_cnn.core.observer import announce
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, Variable, array_of
 from tinygrad_cnn.engine import layer_norm as rows
@@ -22,174 +21,11 @@ from tinygrad_cnn.ops.entries import Index, Letters, LocalEntry, Quantities, at,
 from tinygrad_cnn.ops.indexing import stack
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pooling import avgpool
-from tinygrad_cnn.ops.ranks import Ranks, SingleProcess, average_statistics, rank_average
+from tinygrad_cnn.ops.ranks import Ranks, average_statistics, rank_average
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.support.arguments import whole
-
-
-@op(
-    formula="w·(x − μ) / √(σ² + ε) + b",
-    latex=r"w\,\frac{x-\mu}{\sqrt{\sigma^2+\epsilon}} + b",
-    role="normalization",
-    kind="batch-norm",
-    aliases={"bias": "b", "eps": "ε"},
-)
-def batch_norm(
-    x: Array,
-    w: Array | None = None,
-    bias: Array | None = None,
-    eps: float = 1e-5,
-    ranks: Ranks | None = None,
-    *,
-    statistics: Array = ...,
-) -> Array:
-    """Return `x` normalized by the mean and variance of each channel, scaled and shifted.
-
-    Parameters
-    ----------
-    x : Tensor or array_like
-        Of shape (N, C, ...), with at least one value per channel. Statistics are taken over all
-        axes but the second.
-    w, bias : Tensor or array_like, optional
-        The scale and shift of each channel, of shape (C,); None for 1 and 0.
-    eps : float
-        Added to the variance.
-    ranks : Ranks, optional
-        Take the statistics over the values of all these ranks; see
-        `tinygrad_cnn.distributed.convert_sync_batchnorm`. A rank may have no example.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not match, a channel is empty, or `eps` is negative.
-
-    Notes
-    -----
-    Ioffe and Szegedy, "Batch Normalization", 2015. With x̂ the normalized values, n per channel,
-    ∂x = w/σ · (g − Σ g / n − x̂ · Σ g·x̂ / n).
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> x = tg.Tensor([[0.0], [2.0]])
-    >>> tg.batch_norm(x, tg.Tensor([3.0]), tg.Tensor([10.0]), eps=0.0)
-    Tensor([[ 7.],
-            [13.]])
-    """
-    for name, value in (("w", w), ("bias", bias)):
-        if value is not None and np.shape(value) != x.shape[1:2]:
-            raise ValueError(f"batch_norm: {name} has shape {np.shape(value)}, expected "
-                             f"{x.shape[1:2]}")  # fmt: skip
-    return engine.normalized(x, statistics, _along(w, x), _along(bias, x))
-
-
-@batch_norm.intermediate
-def statistics(x: Array, eps: float, ranks: Ranks | None) -> Array:
-    """Return μ and σ = √(variance + ε) of each channel; of an array, `engine.statistics`."""
-    if len(x.shape) < 2 or 0 in x.shape[ranks is not None :]:
-        raise ValueError(f"batch_norm: x has shape {x.shape}, expected (N, C, ...), none of them 0")
-    return _statistics("batch_norm", x, _other_axes(x), eps, ranks)
-
-
-@batch_norm.intermediate
-def moments(g: Array, x: Array, statistics: Array) -> Array:
-    """Return Σ g and Σ g·x̂ of each channel."""
-    if not isinstance(g, Variable):
-        return engine.moments(g, x, statistics)
-    axes = _other_axes(x)
-    normal = (x - statistics[0]) / statistics[1]
-    return stack([sum_over(g, axes, True), sum_over(g * normal, axes, True)])
-
-
-@batch_norm.derivative(
-    "x",
-    formula="w·(g − mean g − x̂·mean(g·x̂)) / √(σ² + ε)",
-    latex=r"\frac{w}{\sqrt{\sigma^2+\epsilon}}\,(g - \overline{g} - \hat x\,\overline{g\,\hat x})",
-)
-def _(
-    g: Array,
-    *,
-    x: Array,
-    w: Array | None,
-    ranks: Ranks | None,
-    statistics: Array,
-    moments: Array,
-) -> Array:
-    center, deviation = statistics[0], statistics[1]
-    slope = (1.0 if w is None else _along(w, x)) / deviation
-    count = math.prod(x.shape) // x.shape[1]
-    if ranks is not None:
-        moments, count = rank_average(moments, count, ranks), max(count, 1)
-    p, q = moments[0] / count, moments[1] / count
-    if not isinstance(g, Variable):
-        return engine.input_gradient(g, x, statistics, slope, None, p, q)
-    return slope * (g - p - (x - center) / deviation * q)
-
-
-@batch_norm.derivative("w", formula="Σ g·x̂", latex=r"\sum g\,\hat x")
-def _(g: Array, *, moments: Array) -> Array:
-    return moments[1].reshape(-1)
-
-
-@batch_norm.derivative("bias", formula="Σ g", latex=r"\sum g")
-def _(g: Array, *, moments: Array) -> Array:
-    return moments[0].reshape(-1)
-
-
-@batch_norm.calls
-def _(draw: Draw, s: Strategies) -> Any:
-    shape = draw(s.shapes(min_dims=2, max_dims=4, max_side=3))
-    return {
-        "x": draw(s.arrays(shape)),
-        "w": draw(s.one_of(s.none(), s.arrays(shape[1:2]))),
-        "bias": draw(s.one_of(s.none(), s.arrays(shape[1:2]))),
-        "eps": draw(s.sampled_from([1e-3, 0.5])),
-        "ranks": draw(s.sampled_from([None, SingleProcess()])),
-    }
-
-
-def _other_axes(x: Array) -> tuple[int, ...]:
-    return (0, *range(2, len(x.shape)))
-
-
-def _along(values: Any, x: Array) -> Any:
-    """Reshape one value per channel to broadcast with `x`: (C,) → (1, C, 1, ...); None stays."""
-    return None if values is None else values.reshape((1, -1) + (1,) * (len(x.shape) - 2))
-
-
-def saved_statistics(y: Array) -> Array | None:
-    """Return the statistics that ``y = batch_norm(x, ...)`` saved for its derivative, if it did."""
-    node = getattr(y, "node", None)
-    if node is None or "statistics" not in node.plan.names:
-        return None
-    found: Array = node.kept()[node.plan.names.index("statistics")]
-    return found
-
-
-def batch_statistics(
-    saved: Array | None, x: Array, ranks: Ranks | None = None
-) -> tuple[Array, Array, int]:
-    """Return the mean and unbiased variance of each channel of `x`, an array.
-
-    They are the `saved` ones if these are given. The third is the number of values that they are
-    of, on all ranks.
-    """
-    found = saved
-    if found is None:
-        found = _statistics("batch_norm", x, _other_axes(x), 0.0, ranks)
-    count = x.size // x.shape[1] if ranks is None else round(found[3].item(0))
-    unbiased = count / max(count - 1, 1)
-    return found[0].reshape(-1), found[2].reshape(-1) * unbiased, count
-
-
-def announce_inference(
-    x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float, y: Array
-) -> None:
-    """Report a batch normalization by running statistics to the observers, as one call."""
-    arguments = {"mean": mean, "variance": variance, "weight": weight, "bias": bias, "eps": eps}
-    announce("batch_norm_inference", {"x": x, **arguments}, y)
 
 
 @op(
@@ -236,7 +72,7 @@ def layer_norm(
             [-1.,  1.]])
     """
     inner = _inner(normalized_shape)
-    _check_affine("layer_norm", weight, bias, inner)
+    check_affine("layer_norm", inner, weight=weight, bias=bias)
     return rows.normalized(x, inner, row_statistics, weight, bias)
 
 
@@ -249,7 +85,9 @@ def row_statistics(x: Array, normalized_shape: Any, eps: float) -> Array:
             f"layer_norm: x has shape {shape}, expected (..., {', '.join(map(str, inner))}), none "
             "of them 0"
         )
-    return _statistics("layer_norm", x, tuple(range(len(shape) - len(inner), len(shape))), eps)
+    return mean_and_deviation(
+        "layer_norm", x, tuple(range(len(shape) - len(inner), len(shape))), eps
+    )
 
 
 @layer_norm.intermediate
@@ -346,7 +184,7 @@ def group_norm(
     >>> tg.group_norm(tg.Tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
     Tensor([[-1.,  1., -1.,  1.]])
     """
-    _check_affine("group_norm", weight, bias, x.shape[1:2])
+    check_affine("group_norm", x.shape[1:2], weight=weight, bias=bias)
     parts = _parts(x, num_groups)
     w, b = (None if v is None else _parts_of_channels(v, x, num_groups) for v in (weight, bias))
     return engine.normalized(parts, group_statistics, w, b).reshape(x.shape)
@@ -362,7 +200,7 @@ def group_statistics(x: Array, num_groups: int, eps: float) -> Array:
             f"group_norm: x has shape {shape}, expected (N, C, ...) with C a multiple of "
             f"num_groups={groups}, and none of C, ... 0"
         )
-    return _statistics("group_norm", _parts(x, groups), tuple(range(2, len(shape) + 1)), eps)
+    return mean_and_deviation("group_norm", _parts(x, groups), tuple(range(2, len(shape) + 1)), eps)
 
 
 @group_norm.intermediate
@@ -514,7 +352,9 @@ def local_response_norm(
     return x * pow(k + alpha * means, -beta)
 
 
-def _statistics(name: str, x: Array, axes: Shape, eps: float, ranks: Ranks | None = None) -> Array:
+def mean_and_deviation(
+    name: str, x: Array, axes: Shape, eps: float, ranks: Ranks | None = None
+) -> Array:
     """Return μ and σ = √(variance + ε) over `axes`, stacked; of an array, `engine.statistics`."""
     if not eps >= 0:
         raise ValueError(f"{name}: eps is {eps}, expected 0 or more")
@@ -540,11 +380,11 @@ def _statistics(name: str, x: Array, axes: Shape, eps: float, ranks: Ranks | Non
     return stack([center, deviation])
 
 
-def _check_affine(name: str, weight: Any, bias: Any, shape: Shape) -> None:
-    """Raise unless the scale and the shift, if given, are of `shape`."""
-    for label, value in (("weight", weight), ("bias", bias)):
+def check_affine(function: str, shape: Shape, **given: Array | None) -> None:
+    """Raise ValueError unless the scale and the shift, if given, have `shape`."""
+    for name, value in given.items():
         if value is not None and np.shape(value) != shape:
-            raise ValueError(f"{name}: {label} has shape {np.shape(value)}, expected {shape}")
+            raise ValueError(f"{function}: {name} has shape {np.shape(value)}, expected {shape}")
 
 
 def _inner(normalized_shape: Any) -> Shape:
@@ -566,31 +406,9 @@ def _parts_of_channels(values: Array, x: Array, groups: int) -> Array:
 # --- entries of the derivatives ------------------------------------------------------------------
 
 
-@batch_norm.letters
-def _(*, y_shape: Shape) -> Quantities:
-    return _quantities(y_shape, y_shape[1:2], "each channel")
-
-
-@batch_norm.entry("x")
-def _(y: Index, letters: Letters, *, x_shape: Shape, w: Array | None) -> LocalEntry:
-    fresh = (letters.fresh(n) for n in (x_shape[0], *x_shape[2:]))
-    x = (next(fresh), y[1], *fresh)
-    return x, _normalized(y, x, y[1:2], math.prod(x_shape) // x_shape[1], w, y[1:2])
-
-
-@batch_norm.entry("w")
-def _(y: Index, letters: Letters) -> LocalEntry:
-    return y[1:2], at("x̂", y)
-
-
-@batch_norm.entry("bias")
-def _(y: Index, letters: Letters) -> LocalEntry:
-    return y[1:2], "1"
-
-
 @layer_norm.letters
 def _(*, y_shape: Shape, normalized_shape: Any) -> Quantities:
-    return _quantities(y_shape, _outer(y_shape, normalized_shape), "the last axes")
+    return normalization_letters(y_shape, _outer(y_shape, normalized_shape), "the last axes")
 
 
 @layer_norm.entry("x")
@@ -599,7 +417,7 @@ def _(
 ) -> LocalEntry:
     first = len(_outer(x_shape, normalized_shape))
     x = (*y[:first], *map(letters.fresh, x_shape[first:]))
-    return x, _normalized(y, x, y[:first], math.prod(x_shape[first:]), weight, y[first:])
+    return x, normalized_entry(y, x, y[:first], math.prod(x_shape[first:]), weight, y[first:])
 
 
 @layer_norm.entry("weight")
@@ -614,7 +432,7 @@ def _(y: Index, letters: Letters, *, bias_shape: Shape) -> LocalEntry:
 
 @group_norm.letters
 def _(*, y_shape: Shape, num_groups: int) -> Quantities:
-    return _quantities(y_shape, (y_shape[0], num_groups), "each group")
+    return normalization_letters(y_shape, (y_shape[0], num_groups), "each group")
 
 
 @group_norm.entry("x")
@@ -627,7 +445,7 @@ def _(
     groups = [c if each == 1 else f"⌊{c} / {each}⌋" for c in (y[1], channel)]
     group = "" if num_groups == 1 else groups[0]
     count = each * math.prod(x_shape[2:])
-    entry = _normalized(y, x, (y[0], group), count, weight, y[1:2])
+    entry = normalized_entry(y, x, (y[0], group), count, weight, y[1:2])
     return x, entry if num_groups == 1 or each == 1 else f"{equal(*groups)}·{entry}"
 
 
@@ -645,7 +463,7 @@ def _outer(shape: Shape, normalized_shape: Any) -> Shape:
     return shape[: len(shape) - len(_inner(normalized_shape))]
 
 
-def _quantities(shape: Shape, statistics: Shape, over: str) -> Quantities:
+def normalization_letters(shape: Shape, statistics: Shape, over: str) -> Quantities:
     """Return x̂ of the shape of x, and the mean μ and the variance v that it is computed with."""
     return {
         "x̂": (shape, "(x − μ) / √(v + ε)"),
@@ -654,7 +472,9 @@ def _quantities(shape: Shape, statistics: Shape, over: str) -> Quantities:
     }
 
 
-def _normalized(y: Index, x: Index, row: Index, count: int, w: Array | None, scale: Index) -> str:
+def normalized_entry(
+    y: Index, x: Index, row: Index, count: int, w: Array | None, scale: Index
+) -> str:
     """Return the entry for x of a normalization of `count` values: μ and v depend on each."""
     pairs = zip(y, x, strict=True)
     same = "·".join(equal(i, k) for i, k in pairs if i != k) or "1"

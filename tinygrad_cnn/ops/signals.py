@@ -9,9 +9,10 @@ from typing import Any
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.windows import Padding
-from tinygrad_cnn.ops.convolution import conv2d, conv_transpose2d
+from tinygrad_cnn.ops.convolution import conv2d
 from tinygrad_cnn.ops.pooling import avgpool, maxpool
 from tinygrad_cnn.ops.shape import reshape, shape_of
+from tinygrad_cnn.ops.transposed_convolution import conv_transpose2d
 from tinygrad_cnn.support.arguments import ends, single
 
 

@@ -18,7 +18,11 @@ from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import average, total
 from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.nn.sizes import SizedLayer
-from tinygrad_cnn.ops.normalization import announce_inference, batch_statistics, saved_statistics
+from tinygrad_cnn.ops.batch_normalization import (
+    announce_inference,
+    batch_statistics,
+    saved_statistics,
+)
 from tinygrad_cnn.ops.ranks import Ranks
 from tinygrad_cnn.support.arguments import flag, number, share, whole, wholes
 

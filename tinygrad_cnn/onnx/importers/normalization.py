@@ -12,7 +12,7 @@ from tinygrad_cnn.nn.layers.normalization import by_running_statistics
 from tinygrad_cnn.onnx.importers.geometry import axes_of
 from tinygrad_cnn.onnx.importers.values import refused
 from tinygrad_cnn.onnx.operator import Operator, importer
-from tinygrad_cnn.ops.normalization import batch_statistics, saved_statistics
+from tinygrad_cnn.ops.batch_normalization import batch_statistics, saved_statistics
 
 
 @importer("BatchNormalization")

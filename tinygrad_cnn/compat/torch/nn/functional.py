@@ -13,7 +13,11 @@ from tinygrad_cnn.compat.torch.tensor import Tensor, in_place, wrapped
 from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import array_of
-from tinygrad_cnn.ops.normalization import announce_inference, batch_statistics, saved_statistics
+from tinygrad_cnn.ops.batch_normalization import (
+    announce_inference,
+    batch_statistics,
+    saved_statistics,
+)
 
 globals().update(table.functions(table.FUNCTIONAL, __name__))
 
