@@ -26,6 +26,7 @@ BACKWARD = {  # the imports against the order of `core`, explained in its docstr
     ("core.graph", "core.op"),
     ("core.graph", "core.tensor"),
     ("core.op", "core.tensor"),
+    ("core.operators", "core.tensor"),
 }
 
 
@@ -94,6 +95,21 @@ def test_only_the_listed_imports_close_the_circle_of_core_and_ops() -> None:
     for edge in BACKWARD:  # each is there, and closes one
         with pytest.raises(CycleError):
             have_an_order(every - BACKWARD | {edge} & every)
+
+
+def test_the_docstring_of_core_names_its_modules_in_order() -> None:
+    text = " ".join((import_module("tinygrad_cnn.core").__doc__ or "").split())
+    names = (
+        text.split("in this order: ")[1].split(". ")[0].replace(" (the package)", "").split(", ")
+    )
+    places = {name: place for place, name in enumerate(names)}
+    for importing, imported in edges("core", "ops") - BACKWARD:
+        one, other = (
+            module.removeprefix("core.").partition(".")[0] for module in (importing, imported)
+        )
+        if one != other and {one, other} <= {*places}:
+            assert places[other] < places[one], f"{importing} imports {imported}"
+    assert {"op", "ops", "tensor"} <= {*places}
 
 
 @pytest.mark.parametrize("package", sorted(p for p in FLOORS if FLOORS[p] < FLOORS["drawing"]))

@@ -8,6 +8,7 @@ from tinygrad_cnn import data, engine, nn, ops, optim
 from tinygrad_cnn.compiler import CompiledStep, CompileError, compile
 from tinygrad_cnn.core.calculus import grad_of, hessian, jacobian, jvp, value_and_grad, vjp
 from tinygrad_cnn.core.declaration import Prose
+from tinygrad_cnn.core.dtypes import default_dtype
 from tinygrad_cnn.core.effects import effect, pure
 from tinygrad_cnn.core.graph import ChangedInPlaceError, GraphFreedError, Node, grad
 from tinygrad_cnn.core.nan import NaNError, detect_nan
@@ -15,7 +16,7 @@ from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, ob
 from tinygrad_cnn.core.op import OPS, Op, op
 from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.core.recording import enable_grad, no_grad, scope, set_grad_enabled
-from tinygrad_cnn.core.tensor import Tensor, default_dtype
+from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.data import one_hot
 from tinygrad_cnn.derivation import derive
 from tinygrad_cnn.drawing import draw, trace

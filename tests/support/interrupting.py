@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.core.recording import Recording, float_dtype, recording
+from tinygrad_cnn.core.dtypes import float_dtype
+from tinygrad_cnn.core.recording import Recording, recording
 from tinygrad_cnn.engine import blas, configuration, thread_pool, threads
 
 BLAS_THREADS = 2

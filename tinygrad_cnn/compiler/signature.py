@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.recording import float_dtype, recording
+from tinygrad_cnn.core.dtypes import float_dtype
+from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.engine.configuration import configuration

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.core.compiled import CompiledDeclaration
 from tinygrad_cnn.core.declaration import Integers, P, Role
+from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.hidden import hide, holds_hidden, plain
 from tinygrad_cnn.core.observer import ForwardEvent
 from tinygrad_cnn.core.promotion import cut_off, in_one_dtype, is_of_one_dtype, rounded
 from tinygrad_cnn.core.pullback import WRITES
-from tinygrad_cnn.core.recording import Recording, float_dtype, recording
+from tinygrad_cnn.core.recording import Recording, recording
 from tinygrad_cnn.core.variable import Variable, holds_gradient
 from tinygrad_cnn.engine.arrays import read_only
 

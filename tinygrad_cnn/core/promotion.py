@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.declaration import Declaration
-from tinygrad_cnn.core.recording import float_dtype
+from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.core.variable import Variable, holds_gradient
 from tinygrad_cnn.support.arguments import native
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tinygrad_cnn.engine.context import changed
 
 
@@ -64,9 +62,6 @@ def qualified(outer: str, inner: str) -> str:
     """Join two names with a dot, such as ``"features.0"``; either may be empty."""
     return f"{outer}.{inner}" if outer and inner else outer or inner
 
-
-float_dtype: ContextVar[np.dtype[Any]] = ContextVar("float_dtype", default=np.dtype("f4"))  # noqa: B039  # immutable
-"""The dtype of Python numbers and new parameters; see `default_dtype`."""
 
 recording: ContextVar[Recording] = ContextVar("recording", default=Recording())  # noqa: B039  # frozen
 

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable, Iterator
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Concatenate,
-    ParamSpec,
-    Self,
-    TypeAlias,
-    TypeVar,
-    cast,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core import graph
+from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.hooks import GradientHooks, HookHandle
 from tinygrad_cnn.core.leaf_array import LeafArray
 from tinygrad_cnn.core.numpy_dispatch import call_function, call_ufunc, discrete, floor_divide, mod
-from tinygrad_cnn.core.observer import is_functional, observed_class
-from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.core.observer import observed_class
+from tinygrad_cnn.core.operators import discrete_operators, in_place_operator, method, operators
 from tinygrad_cnn.core.promotion import cut_off
-from tinygrad_cnn.core.recording import float_dtype, recording
+from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of, holds_gradient
 from tinygrad_cnn.engine.arrays import read_only
-from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.ops.indexing import plain_index
 from tinygrad_cnn.support.arguments import native
 
@@ -41,50 +30,6 @@ TensorLike: TypeAlias = "Tensor | ArrayLike"
 """A Tensor, or what NumPy makes an array of."""
 
 A = TypeVar("A", "Tensor", NDArray[Any], "Tensor | NDArray[Any]")  # result like argument
-P = ParamSpec("P")
-R = TypeVar("R")
-_Operator: TypeAlias = "Callable[[Tensor, TensorLike], Tensor]"
-
-
-def _method(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Tensor, P], R]:
-    """Return a method that calls `function` with the Tensor as its first argument."""
-
-    @functools.wraps(function)
-    def method(self: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return function(self, *args, **kwargs)
-
-    return method
-
-
-def _operators(op: Callable[[Any, Any], Tensor]) -> tuple[_Operator, _Operator]:
-    """Return the methods for ``tensor ∘ other`` and ``other ∘ tensor``."""
-    return (lambda self, other: op(self, other)), (lambda self, other: op(other, self))
-
-
-def _in_place(op: Op[..., Any]) -> _Operator:
-    """Return the method for ``tensor ∘= other``, which changes a leaf in place under `no_grad`."""
-
-    def method(self: Tensor, other: TensorLike) -> Tensor:
-        leaf, recorded = self.is_leaf, recording.get().on
-        if leaf and self.requires_grad and recorded:
-            raise RuntimeError(
-                f"{op.name}: {self.name or 'this leaf'} requires a gradient; change it in place "
-                "under no_grad(), or through its data, as in p.data -= rate * p.grad"
-            )
-        result: Tensor = op(self, other)
-        if recorded or not leaf or is_functional():
-            return result
-        self.data = result._array
-        return self
-
-    return method
-
-
-def _discrete(ufunc: np.ufunc) -> tuple[_Operator, _Operator]:
-    """Return the methods of a comparison or logical operation; the result has no gradient."""
-    return (lambda self, other: discrete(ufunc, self, other)), (
-        lambda self, other: discrete(ufunc, other, self)
-    )
 
 
 class Tensor(Variable):
@@ -452,54 +397,54 @@ class Tensor(Variable):
 
     # --- operators and methods -------------------------------------------------------------------
 
-    __add__, __radd__ = _operators(ops.add)
-    __sub__, __rsub__ = _operators(ops.sub)
-    __mul__, __rmul__ = _operators(ops.mul)
-    __truediv__, __rtruediv__ = _operators(ops.div)
-    __pow__, __rpow__ = _operators(ops.pow)
-    __matmul__, __rmatmul__ = _operators(ops.matmul)
-    __iadd__, __isub__ = _in_place(ops.add), _in_place(ops.sub)
-    __imul__, __itruediv__ = _in_place(ops.mul), _in_place(ops.div)
-    __floordiv__, __rfloordiv__ = _operators(floor_divide)
-    __mod__, __rmod__ = _operators(mod)
-    __neg__ = _method(ops.neg)
-    __abs__ = _method(ops.abs)
-    __lt__, __gt__ = _discrete(np.less)
-    __le__, __ge__ = _discrete(np.less_equal)
-    __eq__ = _discrete(np.equal)[0]  # type: ignore[assignment]  # object's returns a bool
-    __ne__ = _discrete(np.not_equal)[0]  # type: ignore[assignment]  # object's returns a bool
-    __and__, __rand__ = _discrete(np.bitwise_and)
-    __or__, __ror__ = _discrete(np.bitwise_or)
-    __xor__, __rxor__ = _discrete(np.bitwise_xor)
+    __add__, __radd__ = operators(ops.add)
+    __sub__, __rsub__ = operators(ops.sub)
+    __mul__, __rmul__ = operators(ops.mul)
+    __truediv__, __rtruediv__ = operators(ops.div)
+    __pow__, __rpow__ = operators(ops.pow)
+    __matmul__, __rmatmul__ = operators(ops.matmul)
+    __iadd__, __isub__ = in_place_operator(ops.add), in_place_operator(ops.sub)
+    __imul__, __itruediv__ = in_place_operator(ops.mul), in_place_operator(ops.div)
+    __floordiv__, __rfloordiv__ = operators(floor_divide)
+    __mod__, __rmod__ = operators(mod)
+    __neg__ = method(ops.neg)
+    __abs__ = method(ops.abs)
+    __lt__, __gt__ = discrete_operators(np.less)
+    __le__, __ge__ = discrete_operators(np.less_equal)
+    __eq__ = discrete_operators(np.equal)[0]  # type: ignore[assignment]  # object's returns a bool
+    __ne__ = discrete_operators(np.not_equal)[0]  # type: ignore[assignment]  # object's returns a bool
+    __and__, __rand__ = discrete_operators(np.bitwise_and)
+    __or__, __ror__ = discrete_operators(np.bitwise_or)
+    __xor__, __rxor__ = discrete_operators(np.bitwise_xor)
     __hash__ = object.__hash__
 
-    sum = _method(ops.sum)
-    mean = _method(ops.mean)
-    exp = _method(ops.exp)
-    log = _method(ops.log)
-    sqrt = _method(ops.sqrt)
-    max = _method(ops.max)
-    min = _method(ops.min)
-    var = _method(ops.var)
-    std = _method(ops.std)
-    prod = _method(ops.prod)
-    cumsum = _method(ops.cumsum)
-    any = _method(ops.any)
-    all = _method(ops.all)
-    argmax = _method(ops.argmax)
-    argmin = _method(ops.argmin)
-    argsort = _method(ops.argsort)
-    astype = _method(ops.astype)
-    clip = _method(ops.clip)
-    round = _method(ops.round)
-    squeeze = _method(ops.squeeze)
-    flatten = _method(ops.flatten)
-    ravel = _method(ops.ravel)
-    swapaxes = _method(ops.swapaxes)
-    repeat = _method(ops.repeat)
-    diagonal = _method(ops.diagonal)
-    take = _method(ops.take)
-    dot = _method(ops.dot)
+    sum = method(ops.sum)
+    mean = method(ops.mean)
+    exp = method(ops.exp)
+    log = method(ops.log)
+    sqrt = method(ops.sqrt)
+    max = method(ops.max)
+    min = method(ops.min)
+    var = method(ops.var)
+    std = method(ops.std)
+    prod = method(ops.prod)
+    cumsum = method(ops.cumsum)
+    any = method(ops.any)
+    all = method(ops.all)
+    argmax = method(ops.argmax)
+    argmin = method(ops.argmin)
+    argsort = method(ops.argsort)
+    astype = method(ops.astype)
+    clip = method(ops.clip)
+    round = method(ops.round)
+    squeeze = method(ops.squeeze)
+    flatten = method(ops.flatten)
+    ravel = method(ops.ravel)
+    swapaxes = method(ops.swapaxes)
+    repeat = method(ops.repeat)
+    diagonal = method(ops.diagonal)
+    take = method(ops.take)
+    dot = method(ops.dot)
 
     def __pos__(self) -> Tensor:
         return self
@@ -549,43 +494,3 @@ class Parameter(Tensor):
         name: str | None = None,
     ) -> None:
         super().__init__(data, requires_grad, dtype, name)
-
-
-def default_dtype(dtype: DTypeLike) -> changed[np.dtype[Any]]:
-    """Set the dtype of Python numbers and new parameters inside ``with default_dtype(dtype):``.
-
-    Parameters
-    ----------
-    dtype : dtype_like
-        float32 or float64.
-
-    Raises
-    ------
-    TypeError
-        If `dtype` is neither.
-
-    Examples
-    --------
-    >>> import tinygrad_cnn as tg
-    >>> with tg.default_dtype("float64"):
-    ...     tg.Tensor(1.0).dtype
-    dtype('float64')
-    """
-    chosen = native_float("default_dtype", dtype)
-    return changed(float_dtype, lambda _: chosen)
-
-
-def native_float(function: str, dtype: DTypeLike) -> np.dtype[Any]:
-    """Return float32 or float64 in native byte order; raise TypeError for another dtype."""
-    try:
-        chosen = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"{function}: dtype is {dtype!r}, expected float32 or float64") from None
-    if chosen.char not in "fd":
-        raise TypeError(f"{function}: dtype is {chosen}, expected float32 or float64")
-    return np.dtype(chosen.char)
-
-
-def get_default_dtype() -> np.dtype[Any]:
-    """Return the dtype of Python numbers and new parameters."""
-    return float_dtype.get()

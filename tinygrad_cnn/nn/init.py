@@ -24,8 +24,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from tinygrad_cnn.core.dtypes import get_default_dtype
 from tinygrad_cnn.core.random import generator
-from tinygrad_cnn.core.tensor import get_default_dtype
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.support.arguments import number
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.tensor import Tensor, TensorLike, get_default_dtype
+from tinygrad_cnn.core.dtypes import get_default_dtype
+from tinygrad_cnn.core.tensor import Tensor, TensorLike
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.ops.loss import Reduction

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, Self, Type
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinygrad_cnn.core.dtypes import native_float
 from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.recording import (
     Recording,
@@ -17,7 +18,7 @@ from tinygrad_cnn.core.recording import (
     qualified,
     recording,
 )
-from tinygrad_cnn.core.tensor import A, Parameter, Tensor, native_float
+from tinygrad_cnn.core.tensor import A, Parameter, Tensor
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.nn.hooks import Hooked
 from tinygrad_cnn.nn.registering import Registering

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.tensor import default_dtype, get_default_dtype
+from tinygrad_cnn.core.dtypes import default_dtype, get_default_dtype
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.support.arguments import whole

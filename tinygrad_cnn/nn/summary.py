@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.core.dtypes import get_default_dtype
 from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
 from tinygrad_cnn.core.recording import changed_recording, no_grad, recording
-from tinygrad_cnn.core.tensor import Parameter, Tensor, get_default_dtype
+from tinygrad_cnn.core.tensor import Parameter, Tensor
 from tinygrad_cnn.support.text import aligned, shape_text
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
+from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.core.op import op
-from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.rows import memory_order

@@ -15,9 +15,9 @@ import numpy as np
 
 from tinygrad_cnn.core.composition import composition
 from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
+from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.core.effects import constant
 from tinygrad_cnn.core.op import op
-from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine import arrays
 from tinygrad_cnn.engine import resampling as engine

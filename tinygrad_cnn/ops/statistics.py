@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.composition import composition
+from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.core.effects import pure
-from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.ops.arithmetic import abs, div, mul, sub, where
 from tinygrad_cnn.ops.axes import moveaxis

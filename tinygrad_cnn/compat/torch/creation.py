@@ -11,9 +11,9 @@ from numpy.typing import DTypeLike
 from tinygrad_cnn.compat.torch.devices import check_device
 from tinygrad_cnn.compat.torch.table import of_dtype, sizes_of
 from tinygrad_cnn.compat.torch.tensor import Tensor, values_of
+from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.random import default_generator
-from tinygrad_cnn.core.recording import float_dtype
 from tinygrad_cnn.core.variable import Variable, array_of
 
 

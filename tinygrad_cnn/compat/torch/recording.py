@@ -9,7 +9,8 @@ import numpy as np
 from tinygrad_cnn.compat.torch.devices import numpy_dtype
 from tinygrad_cnn.compat.torch.tensor import Tensor
 from tinygrad_cnn.core import random
-from tinygrad_cnn.core.recording import changed_recording, float_dtype, recording
+from tinygrad_cnn.core.dtypes import float_dtype
+from tinygrad_cnn.core.recording import changed_recording, recording
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.context import changed
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.tensor import default_dtype
+from tinygrad_cnn.core.dtypes import default_dtype
 from tinygrad_cnn.data import Compose, Transform
 from tinygrad_cnn.experiments.experiment import TIMES, Experiment, Record, grid
 from tinygrad_cnn.experiments.figures import COLORS, GRAY, draw_curve, log_axis, name_lines

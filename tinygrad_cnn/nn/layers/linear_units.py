@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
+from tinygrad_cnn.core.dtypes import get_default_dtype
+from tinygrad_cnn.core.tensor import A, Parameter, Tensor
 from tinygrad_cnn.nn.module import Parameterless
 from tinygrad_cnn.nn.sizes import SizedLayer
 from tinygrad_cnn.support.arguments import choice, number, positive

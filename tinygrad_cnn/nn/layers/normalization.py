@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
+from tinygrad_cnn.core.dtypes import get_default_dtype
 from tinygrad_cnn.core.effects import effect
 from tinygrad_cnn.core.recording import recording
-from tinygrad_cnn.core.tensor import A, Parameter, Tensor, get_default_dtype
+from tinygrad_cnn.core.tensor import A, Parameter, Tensor
 from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.engine.reduction import average, total

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_cnn.core.tensor import Parameter, get_default_dtype
+from tinygrad_cnn.core.dtypes import get_default_dtype
+from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.nn.init import Initializer
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.recording import float_dtype
+from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.onnx.exporters.values import cast, common, one_to_one
 from tinygrad_cnn.onnx.graph import Graph, Reference, exporter
 
