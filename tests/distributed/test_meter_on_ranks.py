@@ -12,8 +12,9 @@ import tinygrad_cnn as tg
 from tinygrad_cnn.distributed.faults import OneRank
 from tinygrad_cnn.train import F1Score, TopKAccuracy, fit
 from tinygrad_cnn.train.evaluation import Meter
+from tinygrad_cnn.train.global_random import global_random
 from tinygrad_cnn.train.metrics import Metric
-from tinygrad_cnn.train.own_state import global_random, of_rank
+from tinygrad_cnn.train.own_state import of_rank
 from tinygrad_cnn.train.running_epoch import RunningEpoch
 
 METRICS: dict[str, Metric] = {"f1": F1Score(), "top2": TopKAccuracy(2)}

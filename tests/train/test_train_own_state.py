@@ -26,13 +26,8 @@ from tinygrad_cnn.train import (
     TrainingSettings,
     load_run,
 )
-from tinygrad_cnn.train.own_state import (
-    global_random,
-    load_own_state,
-    own_state,
-    seeded_globally,
-    unsaved,
-)
+from tinygrad_cnn.train.global_random import global_random, seeded_globally
+from tinygrad_cnn.train.own_state import load_own_state, own_state, unsaved
 from tinygrad_cnn.train.state import read_state, write_state
 
 SOURCE = """

@@ -20,15 +20,10 @@ from tinygrad_cnn.support.files import remove_leftovers
 from tinygrad_cnn.support.lock import FileLock, InUseError
 from tinygrad_cnn.train import earlier
 from tinygrad_cnn.train.errors import RunError
+from tinygrad_cnn.train.global_random import global_random, set_global_random
 from tinygrad_cnn.train.interruption import HANDLED, Signals, TrainingInterrupted
 from tinygrad_cnn.train.interval import Interval
-from tinygrad_cnn.train.own_state import (
-    global_random,
-    load_own_state,
-    of_rank,
-    own_state,
-    set_global_random,
-)
+from tinygrad_cnn.train.own_state import load_own_state, of_rank, own_state
 from tinygrad_cnn.train.state import read_state, write_state
 
 __all__ = ["Checkpoint", "HasState", "checkpoints", "steps_of"]

@@ -2,7 +2,7 @@
 
 A resumed run is bit-identical only if this state is saved too. It is collected from the attributes
 of modules, including containers, closures and objects of classes in the model's own file.
-`global_random` saves the default generator, and NumPy's and Python's global ones.
+The global generators are saved by `global_random`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import pickle
 import random
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
@@ -21,16 +21,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.random import default, default_generator
 from tinygrad_cnn.core.recording import no_grad, qualified
 from tinygrad_cnn.core.tensor import Tensor
-from tinygrad_cnn.engine.context import changed
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.train.evaluation import in_mode
+from tinygrad_cnn.train.global_random import (
+    global_random,
+    python_state,
+    set_global_random,
+    set_python_state,
+)
 from tinygrad_cnn.train.weight_files import DTYPES
 
-__all__ = ["global_random", "has_hidden_state", "is_ours", "load_own_state", "of_rank", "own_state",
-           "seeded_globally", "unsaved"]  # fmt: skip
+__all__ = ["has_hidden_state", "is_ours", "load_own_state", "of_rank", "own_state", "unsaved",
+           "warn_of_unsaved_state"]  # fmt: skip
 
 PLAIN = (type(None), bool, int, float, str)
 CONSTANT = (
@@ -38,16 +42,6 @@ CONSTANT = (
     slice, range, bytes, complex, frozenset,
 )  # fmt: skip  # recreated by the constructor
 OURS = "tinygrad_cnn."
-
-
-def _python_state(generator: Any) -> dict[str, Any]:
-    version, numbers, gauss = generator.getstate()
-    return {"version": version, "numbers": np.array(numbers, np.uint32), "gauss": gauss}
-
-
-def _set_python_state(generator: Any, state: Mapping[str, Any]) -> None:
-    numbers = tuple(state["numbers"].tolist())
-    generator.setstate((state["version"], numbers, state["gauss"]))
 
 
 def _bit_generator(state: Mapping[str, Any]) -> np.random.BitGenerator:
@@ -76,7 +70,7 @@ GENERATORS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any, Any], Non
         lambda g, state: g.set_state(state),
         lambda state: np.random.RandomState(_bit_generator(state)),
     ),
-    "Random": (random.Random, _python_state, _set_python_state, lambda state: random.Random()),
+    "Random": (random.Random, python_state, set_python_state, lambda state: random.Random()),
 }  # fmt: skip
 """By kind: the type, and functions that get a state, set it, and build from it."""
 
@@ -131,38 +125,6 @@ def load_own_state(model: Module, state: Mapping[str, Any]) -> None:
         attributes[attribute] = loading(saved, attributes.get(attribute, loading), name)
 
 
-def global_random() -> dict[str, Any]:
-    """Return the states of the default generator, and of NumPy's and Python's global ones."""
-    return {
-        "default": default_generator().bit_generator.state,
-        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # models may use it
-        "python": _python_state(random),
-    }
-
-
-def set_global_random(state: Mapping[str, Any]) -> None:
-    """Set these generators to states from `global_random`."""
-    default_generator().bit_generator.state = state["default"]
-    np.random.set_state(state["numpy"])  # noqa: NPY002  # models may use it
-    _set_python_state(random, state["python"])
-
-
-@contextmanager
-def seeded_globally(state: dict[str, Any]) -> Iterator[None]:
-    """Use `state` for the global generators inside, update it at the end, and restore.
-
-    The default generator is another object inside: `manual_seed` there changes nothing outside.
-    """
-    outside = global_random()
-    with changed(default, lambda _: np.random.default_rng(0)):
-        set_global_random(state)
-        try:
-            yield
-        finally:
-            state.update(global_random())
-            set_global_random(outside)
-
-
 def of_rank(
     rank: int, own: Mapping[str, Any], globally: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -207,7 +169,7 @@ def _reseeded(rank: int, kind: str, state: Mapping[str, Any]) -> dict[str, Any]:
     digest = hashlib.sha256(pickle.dumps((rank, kind, state)))
     seed = int.from_bytes(digest.digest())
     if kind == "Random":
-        return _python_state(random.Random(seed))
+        return python_state(random.Random(seed))
     fresh = getattr(np.random, state["bit_generator"])(np.random.SeedSequence(seed)).state
     return {**state, **fresh, **({"has_gauss": 0, "gauss": 0.0} if kind == "RandomState" else {})}
 
@@ -238,6 +200,24 @@ def has_hidden_state(model: Module, images: NDArray[Any]) -> bool:
             finally:
                 restore()
     return results[0] != results[1]
+
+
+def warn_of_unsaved_state(model: Module, images: NDArray[Any]) -> None:
+    """Warn if a resumed run would not be bit-identical; runs the model, as `has_hidden_state`."""
+    name, names = type(model).__name__, unsaved(model)
+    hidden = has_hidden_state(model, images)
+    if names:
+        warnings.warn(
+            f"{name}: the state of {', '.join(names)} cannot be saved; if training changes it, "
+            "a resumed run is not bit-identical",
+            stacklevel=3,
+        )
+    elif hidden:
+        warnings.warn(
+            f"{name}: its outputs depend on a counter or generator outside the modules' "
+            "attributes; a resumed run is not bit-identical",
+            stacklevel=3,
+        )
 
 
 class _Saving:

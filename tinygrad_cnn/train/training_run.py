@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
-import warnings
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import data, ops
-from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.data import Compose, DataLoader, Dataset, Split
 from tinygrad_cnn.distributed.data_parallel import DataParallel
 from tinygrad_cnn.distributed.faults import ONE_RANK, OneRank
@@ -29,22 +25,16 @@ from tinygrad_cnn.train.choices import AUGMENTATIONS
 from tinygrad_cnn.train.data_settings import DataSettings, located
 from tinygrad_cnn.train.errors import ModelFileError, RunError
 from tinygrad_cnn.train.evaluation import Evaluation, evaluate
+from tinygrad_cnn.train.global_random import seeded_globally, seeded_states
 from tinygrad_cnn.train.history import History
 from tinygrad_cnn.train.json_lines import JSONLines
 from tinygrad_cnn.train.loop import Callback, fit
 from tinygrad_cnn.train.model_choice import chosen_model
 from tinygrad_cnn.train.model_file import ModelFile
 from tinygrad_cnn.train.onnx_file import OnnxFile
-from tinygrad_cnn.train.own_state import (
-    global_random,
-    has_hidden_state,
-    is_ours,
-    of_rank,
-    own_state,
-    seeded_globally,
-    unsaved,
-)
+from tinygrad_cnn.train.own_state import is_ours, of_rank, own_state, warn_of_unsaved_state
 from tinygrad_cnn.train.run_folder import WEIGHTS, RunFolder, build_model
+from tinygrad_cnn.train.run_identity import RunIdentity, run_id
 from tinygrad_cnn.train.settings import RunSettings, TrainingSettings
 from tinygrad_cnn.train.state import write_weights
 
@@ -143,7 +133,7 @@ class TrainingRun:
         self.settings = settings
         self.split = split
         self.model_file = model_file
-        self._random = _seeded(for_others)
+        self._random = seeded_states(for_others)
         with seeded_globally(self._random):
             self.model = build_model(settings, model_file, np.random.default_rng(for_model))
         if weights is not None:
@@ -406,12 +396,14 @@ class TrainingRun:
             bit-identical. The default generator, and NumPy's and Python's global ones, are seeded
             inside, and restored.
         """
-        self._say_what_is_not_saved()
+        with seeded_globally(dict(self._random)):
+            first = DataLoader(self.split.train, 2, transform=self.test_loader.transform)
+            warn_of_unsaved_state(self.model, next(iter(first))[0])
         with self._ranks.agreement("the checkpoints"):
             checkpoint = self._checkpoint_in(folder)
         with seeded_globally(self._random), checkpoint:
             if self._checkpoint is None:  # before the settings, which are in it, too
-                self.settings = replace(self.settings, id=self._id())
+                self.settings = replace(self.settings, id=run_id(self.settings, self.model))
                 checkpoint.save()
             self._begun = {checkpoint.steps - self.batches_done: len(self.history)}
             with self._ranks.agreement("the settings"):
@@ -482,27 +474,6 @@ class TrainingRun:
         write_weights(folder.weights, self.model.state_dict(), own, epoch)
         self.history.to_csv(folder.history)
 
-    def _say_what_is_not_saved(self) -> None:
-        """Warn if a resumed run would not be bit-identical."""
-        name, names = type(self.model).__name__, unsaved(self.model)
-        with seeded_globally(dict(self._random)):
-            images, _ = next(
-                iter(DataLoader(self.split.train, 2, transform=self.test_loader.transform))
-            )
-            hidden = has_hidden_state(self.model, images)
-        if names:
-            warnings.warn(
-                f"{name}: the state of {', '.join(names)} cannot be saved; if training changes it, "
-                "a resumed run is not bit-identical",
-                stacklevel=3,
-            )
-        elif hidden:
-            warnings.warn(
-                f"{name}: its outputs depend on a counter or generator outside the modules' "
-                "attributes; a resumed run is not bit-identical",
-                stacklevel=3,
-            )
-
     def _checkpoint_in(self, folder: RunFolder) -> Checkpoint:
         """Return the checkpoint that the run was resumed from, or a new one."""
         if self._checkpoint is not None:
@@ -511,9 +482,12 @@ class TrainingRun:
             raise RunError(
                 f"{folder.path}: has the checkpoints of a run; resume it, or choose a new folder"
             )
-        return self._new_checkpoint(folder, _Identity(self))
+        return self._new_checkpoint(folder, self._identity())
 
-    def _new_checkpoint(self, folder: RunFolder, identity: _Identity) -> Checkpoint:
+    def _identity(self) -> RunIdentity:
+        return RunIdentity(lambda: self.settings, self.model_file)
+
+    def _new_checkpoint(self, folder: RunFolder, identity: RunIdentity) -> Checkpoint:
         return Checkpoint(
             self._trained,
             self.optimizer,
@@ -524,18 +498,10 @@ class TrainingRun:
             history=self.history,
         )
 
-    def _id(self) -> str:
-        """Return what the settings and the initial weights decide, as do all bits that follow."""
-        digest = hashlib.sha256(self.settings.to_json().encode())
-        for name, array in self.model.state_dict().items():
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()[:16]
-
     def _restore(self, folder: RunFolder, before: RunSettings) -> None:
         """Restore the newest checkpoint; `before` are the settings without changes."""
         new = {} if self.schedule is None else dict(self.schedule.state_dict())
-        identity = _Identity(self)
+        identity = self._identity()
         checkpoint = self._new_checkpoint(folder, identity)
         with seeded_globally(self._random):
             if not checkpoint.restore():
@@ -567,33 +533,6 @@ def _check_validation(training: TrainingSettings, split: Split) -> None:
             )
 
 
-class _Identity:
-    """The part of a checkpoint that says which run it is of, and with which settings."""
-
-    def __init__(self, run: TrainingRun) -> None:
-        self.run = run
-        self._settings: RunSettings | None = None
-
-    def epochs(self, otherwise: RunSettings) -> int:
-        """Return the number of epochs that the restored checkpoint was planned for."""
-        return (self._settings or otherwise).training.epochs
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return id, settings and model file."""
-        file = self.run.model_file
-        return {
-            "id": self.run.settings.id,
-            "settings": self.run.settings.to_json(),
-            "model_file": None if file is None else np.frombuffer(file.source, np.uint8),
-        }
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Refuse the checkpoint of another run."""
-        if state_dict["id"] != self.run.settings.id:
-            raise ValueError(f"it is of another run, {state_dict['id']}")
-        self._settings = RunSettings.from_json(state_dict["settings"], "its settings")
-
-
 class _Saver(Callback):
     def __init__(self, run: TrainingRun, folder: RunFolder, checkpoint: Checkpoint) -> None:
         self.run = run
@@ -607,13 +546,3 @@ class _Saver(Callback):
 
 def _ranks(distributed: bool) -> OneRank:
     return guard() if distributed else ONE_RANK
-
-
-def _seeded(seed: np.random.SeedSequence) -> dict[str, Any]:
-    """Return seeded states of the global generators, as `global_random` does."""
-    state = global_random()
-    with seeded_globally(state):
-        np.random.seed(seed.generate_state(8))  # noqa: NPY002  # models may use it
-        random.seed(int(seed.generate_state(9)[-1]))
-        manual_seed(int(seed.spawn(1)[0].generate_state(1, np.uint64)[0]))
-    return state
