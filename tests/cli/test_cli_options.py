@@ -90,7 +90,7 @@ def test_a_bad_value_exits_2_and_is_repeated(
     given = [] if not flag_of(param).startswith("-") else REQUIRED.get(command, [])
     of_run = command in ("evaluate", "predict", "export", "import")
     if of_run and given == [] and param.name not in ("run", "file"):
-        pytest.skip("needs a trained run: see test_cli_commands.py and test_cli_export.py")
+        pytest.skip("needs a trained run: see test_cli_use.py and test_cli_export.py")
     named = [param.opts[0]] if flag_of(param).startswith("-") else []
     after = ["image.png"] if command == "predict" else []
     result = call(command, *given, *named, bad, *after)
