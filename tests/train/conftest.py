@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from support.datasets import save
+from support.stopping import folder
 
 from tinygrad_cnn.data import Split, digits
-from tinygrad_cnn.train import TrainingRun, TrainingSettings
+from tinygrad_cnn.train import RunFolder, TrainingRun, TrainingSettings
 
 MODEL_SOURCE = '''
 """A model with all that a checkpoint has to keep: momenta, running statistics, random numbers."""
@@ -59,3 +62,24 @@ def prepared(few_file: str, net_file: str):
         return TrainingRun.new(few_file, model or net_file, TrainingSettings(**settings))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained(
+    few_file: str, net_file: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrainingRun, RunFolder]:
+    """A run of two epochs, and its folder, which no test changes."""
+    training = TrainingSettings(epochs=2, batch_size=30)
+    training_run = TrainingRun.new(few_file, net_file, training)
+    run = folder(tmp_path_factory.mktemp("trained"))
+    training_run.train(run)
+    return training_run, run
+
+
+@pytest.fixture
+def copy(trained: tuple[TrainingRun, RunFolder], tmp_path: Path) -> RunFolder:
+    """A copy of that folder."""
+    run = folder(tmp_path)
+    for file in trained[1].path.iterdir():
+        (run.path / file.name).write_bytes(file.read_bytes())
+    return run
