@@ -163,7 +163,17 @@ def standard_normal(
 
 
 def normal(std: float) -> Initializer:
-    """Return an initializer that draws from the normal distribution with this standard deviation.
+    """Return an initializer that draws from the normal distribution with mean 0.
+
+    Parameters
+    ----------
+    std : float
+        The standard deviation.
+
+    Raises
+    ------
+    ValueError
+        If `std` is negative or not finite.
 
     Examples
     --------

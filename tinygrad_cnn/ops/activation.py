@@ -271,7 +271,7 @@ def _steep(g: Array, slopes: Array, left: float) -> Array:
 
 @op(formula="ln(1 + eˣ)", latex=r"\ln(1+e^x)", elementwise=True, role="activation")
 def softplus(x: Array) -> Array:
-    """Return ln(1 + eˣ), elementwise, without overflow; its derivative is the sigmoid.
+    """Return ln(1 + eˣ) of `x`, elementwise, without overflow; its derivative is the sigmoid.
 
     Examples
     --------
@@ -307,7 +307,7 @@ def _(g: Array, *, y: Array) -> Array:
 
 @composition(formula="ln σ(x)")
 def logsigmoid(x: Array) -> Array:
-    """Return the logarithm of the sigmoid, elementwise, exact where the sigmoid underflows.
+    """Return the logarithm of the sigmoid of `x`, elementwise, exact where the sigmoid underflows.
 
     Examples
     --------
@@ -396,7 +396,17 @@ def _(g: Array, *, y: Array, axis: int, temperature: float) -> Array:
     aliases={"temperature": "T"},
 )
 def log_softmax(x: Array, axis: int = -1, temperature: float = 1.0) -> Array:
-    """Return the logarithm of `softmax`, exact where it underflows; the same parameters.
+    """Return the logarithm of the `softmax` of `x`, exact where the softmax underflows.
+
+    Parameters
+    ----------
+    x, axis, temperature
+        As for `softmax`.
+
+    Raises
+    ------
+    ValueError
+        If `temperature` is not positive, or `x` has no such axis.
 
     Examples
     --------

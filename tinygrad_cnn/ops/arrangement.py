@@ -56,6 +56,11 @@ def array_split(x: Array, indices_or_sections: int | Sequence[int], axis: int = 
 
     The first parts are the longer ones.
 
+    Parameters
+    ----------
+    x, indices_or_sections, axis
+        As for `split`.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg

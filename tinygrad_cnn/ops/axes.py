@@ -113,6 +113,17 @@ def ravel(x: Array) -> Array:
 def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
     """Return `x` with two axes swapped.
 
+    Parameters
+    ----------
+    x : Tensor or array_like
+    axis1, axis2 : int
+        The axes; negative ones count from the end.
+
+    Raises
+    ------
+    ValueError
+        If `x` lacks one of these axes.
+
     Examples
     --------
     >>> import numpy as np

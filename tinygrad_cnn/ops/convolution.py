@@ -62,7 +62,7 @@ def conv2d(
     -------
     Tensor
         Of shape (N, OC, OH, OW), with OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1;
-        without N for an image without.
+        (OC, OH, OW) for a single image.
 
     Raises
     ------

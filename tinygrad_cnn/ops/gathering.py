@@ -179,7 +179,12 @@ def sort(x: Array, axis: int | None = -1, descending: bool = False) -> Array:
 
 @composition(formula="the places of x in ascending order", differentiable=False)
 def argsort(x: Array, axis: int | None = -1, descending: bool = False) -> NDArray[Any]:
-    """Return the indices that sort `x` along `axis`, as an array; parameters as for `sort`.
+    """Return the indices that sort `x` along `axis`, as an array of integers.
+
+    Parameters
+    ----------
+    x, axis, descending
+        As for `sort`.
 
     Examples
     --------

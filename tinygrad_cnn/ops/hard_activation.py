@@ -25,7 +25,13 @@ from tinygrad_cnn.ops.arithmetic import add, div, masked, maximum, mul, sub
 def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """Return `x` limited to an interval, elementwise; the derivative at its ends is 0.
 
-    It is 1 there for `clip`.
+    The derivative of `clip` there is 1.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    min_val, max_val : float
+        The ends of the interval.
 
     Raises
     ------

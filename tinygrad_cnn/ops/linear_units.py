@@ -172,6 +172,17 @@ def _(g: Array, *, x: Array) -> Array:
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """Return `x` where it is positive and α·(eˣ − 1) elsewhere; the derivative at 0 is α.
 
+    Parameters
+    ----------
+    x : Tensor or array_like
+    alpha : float
+        α; the result is −α at least.
+
+    Notes
+    -----
+    Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential
+    linear units", 2016.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg
@@ -215,6 +226,21 @@ def _(draw: Draw, s: Strategies) -> Any:
 def celu(x: Array, alpha: float = 1.0) -> Array:
     """Return `x` where it is positive and α·(e^(x/α) − 1) elsewhere; the derivative at 0 is 1.
 
+    Parameters
+    ----------
+    x : Tensor or array_like
+    alpha : float
+        α, above 0; the result is −α at least.
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is not positive.
+
+    Notes
+    -----
+    Barron, "Continuously differentiable exponential linear units", 2017.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg
@@ -226,7 +252,7 @@ def celu(x: Array, alpha: float = 1.0) -> Array:
 
 @composition(formula="1.0507·(x where x > 0, else 1.6733·(eˣ − 1))")
 def selu(x: Array) -> Array:
-    """Return the scaled exponential linear unit, elementwise.
+    """Return the scaled exponential linear unit of `x`, elementwise.
 
     Layers of it keep mean 0 and variance 1. The derivative at 0 is 1.0507 · 1.6733.
 

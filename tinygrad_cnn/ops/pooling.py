@@ -60,7 +60,7 @@ def maxpool(
     -------
     Tensor
         Of shape (N, C, OH, OW), with OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1,
-        rounded up with `ceil_mode`; without N for an image without.
+        rounded up with `ceil_mode`; (C, OH, OW) for a single image.
 
     Raises
     ------
@@ -182,7 +182,25 @@ def scatter_windows(
 ) -> Array:
     """Return zeros of `shape` with each value of `u` added at its window's chosen cell.
 
-    The adjoint of `gather_windows`; parameters as there.
+    This is the adjoint of `gather_windows`.
+
+    Parameters
+    ----------
+    u : Tensor or array_like
+        Of shape (N, C, OH, OW) or (C, OH, OW): one value for each window.
+    winner : ndarray of int
+        Of the shape of `u`: the kernel offset of each window's chosen cell, as for
+        `gather_windows`.
+    shape : tuple of int
+        Of the images: (N, C, H, W) or (C, H, W).
+    kernel_size, stride, padding, dilation, ceil_mode, wide_padding
+        As for `maxpool`.
+
+    Raises
+    ------
+    ValueError
+        If `u` or `winner` does not have the shape of such a pooling's output, a winner is no cell
+        of a window, or an option is out of range.
 
     Examples
     --------
@@ -289,6 +307,20 @@ def avgpool_gradient(
     wide_padding: bool = False,
 ) -> Array:
     """Return `u` spread over the windows of an image of `shape`, the adjoint of `avgpool`.
+
+    Parameters
+    ----------
+    u : Tensor or array_like
+        The gradient of the output, of shape (N, C, OH, OW) or (C, OH, OW).
+    shape : tuple of int
+        Of the images: (N, C, H, W) or (C, H, W).
+    kernel_size, stride, padding, ceil_mode, count_include_pad, wide_padding
+        As for `avgpool`.
+
+    Raises
+    ------
+    ValueError
+        If `u` does not have the shape of such a pooling's output, or an option is out of range.
 
     Examples
     --------

@@ -61,7 +61,17 @@ def _(g: Array, *, x_shape: Shape, axis: Axis) -> Array:
 
 @op(formula="Σ x / n", latex=r"\frac{1}{n}\sum x", letter="s")
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Return the mean of `x` over `axis`; parameters as for `sum`.
+    """Return the mean of `x` over `axis`.
+
+    Parameters
+    ----------
+    x, axis, keepdims
+        As for `sum`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis, or there are no values to average.
 
     Examples
     --------
@@ -80,14 +90,19 @@ def _(g: Array, *, x_shape: Shape, axis: Axis) -> Array:
 
 @op(formula="max x", latex=r"\max x", integers="kept", selecting=True)
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Return the largest value over `axis`; parameters as for `sum`.
+    """Return the largest value over `axis`.
 
     Of equal values, the first in row-major order gets the gradient.
+
+    Parameters
+    ----------
+    x, axis, keepdims
+        As for `sum`.
 
     Raises
     ------
     ValueError
-        If there are no values to reduce.
+        If `x` has no such axis, or there are no values to reduce.
 
     Examples
     --------
@@ -113,7 +128,19 @@ def _(g: Array, *, first_maximum: Array, x_shape: Shape, axis: Axis) -> Array:
 
 @op(formula="min x", latex=r"\min x", integers="kept", selecting=True)
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Return the smallest value over `axis`; otherwise as `max`.
+    """Return the smallest value over `axis`.
+
+    Of equal values, the first in row-major order gets the gradient.
+
+    Parameters
+    ----------
+    x, axis, keepdims
+        As for `sum`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis, or there are no values to reduce.
 
     Examples
     --------
@@ -139,9 +166,19 @@ def _(g: Array, *, first_minimum: Array, x_shape: Shape, axis: Axis) -> Array:
 
 @op(formula="ln Σ eˣ", latex=r"\ln \sum e^{x}")
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Return the logarithm of the summed exponentials, without overflow; parameters as for `sum`.
+    """Return the logarithm of the summed exponentials over `axis`, without overflow.
 
     Its derivative is the softmax.
+
+    Parameters
+    ----------
+    x, axis, keepdims
+        As for `sum`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis, or there are no values to reduce.
 
     Examples
     --------

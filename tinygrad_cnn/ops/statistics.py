@@ -54,9 +54,19 @@ def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> A
 
 @composition(formula="√(Σ (x − mean x)² / (n − ddof))")
 def std(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
-    """Return the standard deviation of `x` over `axis`; parameters as for `var`.
+    """Return the standard deviation of `x` over `axis`: the root of the variance.
 
     Its derivative where all values are equal is 0.
+
+    Parameters
+    ----------
+    x, axis, ddof, keepdims
+        As for `var`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis, or not more than `ddof` values along it.
 
     Examples
     --------
@@ -80,6 +90,7 @@ def norm(x: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False) ->
     axis : int or tuple of int, optional
         The axes to reduce. Defaults to all: the Frobenius norm of a matrix.
     keepdims : bool
+        Keep the reduced axes, with length 1.
 
     Raises
     ------
@@ -127,9 +138,19 @@ def _unit(x: Array, axes: tuple[int, ...]) -> NDArray[Any]:
 
 @composition(formula="Π x")
 def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Return the product of `x` over `axis`; parameters as for `sum`.
+    """Return the product of `x` over `axis`.
 
     Derivatives are right where factors are 0.
+
+    Parameters
+    ----------
+    x, axis, keepdims
+        As for `sum`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis.
 
     Examples
     --------
@@ -157,6 +178,16 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 def any(x: Array, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]:
     """Return whether any value of `x` along `axis` is not 0, as an array of bools.
 
+    Parameters
+    ----------
+    x, axis, keepdims
+        As for `sum`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg
@@ -171,6 +202,16 @@ def any(x: Array, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]:
 def all(x: Array, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]:
     """Return whether all values of `x` along `axis` are not 0, as an array of bools.
 
+    Parameters
+    ----------
+    x, axis, keepdims
+        As for `sum`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg
@@ -184,7 +225,17 @@ def all(x: Array, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]:
 
 @composition(formula="the count of x not 0", differentiable=False)
 def count_nonzero(x: Array, axis: Axis = None, keepdims: bool = False) -> NDArray[Any]:
-    """Return the number of values of `x` along `axis` that are not 0.
+    """Return the number of values of `x` along `axis` that are not 0, as an array of integers.
+
+    Parameters
+    ----------
+    x, axis, keepdims
+        As for `sum`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis.
 
     Examples
     --------
@@ -206,6 +257,7 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> NDArray
     axis : int, optional
         By default, the index is that of the vector of all entries.
     keepdims : bool
+        Keep the reduced axis, with length 1.
 
     Raises
     ------
@@ -223,7 +275,17 @@ def argmax(x: Array, axis: int | None = None, keepdims: bool = False) -> NDArray
 
 @composition(formula="the place of the first smallest x", differentiable=False)
 def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> NDArray[Any]:
-    """Return the index of the first smallest value along `axis`; otherwise as `argmax`.
+    """Return the index of the first smallest value along `axis`, as an array of integers.
+
+    Parameters
+    ----------
+    x, axis, keepdims
+        As for `argmax`.
+
+    Raises
+    ------
+    ValueError
+        If `x` has no such axis, or there are no values.
 
     Examples
     --------

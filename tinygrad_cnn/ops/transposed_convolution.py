@@ -63,7 +63,7 @@ def conv_transpose2d(
     Tensor
         Of shape (N, OC, OH, OW), with
         OH = (H − 1)·stride − 2·padding + dilation·(KH − 1) + output_padding + 1;
-        without N for an `x` without.
+        (OC, OH, OW) for a single image.
 
     Raises
     ------

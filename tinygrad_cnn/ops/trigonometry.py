@@ -125,6 +125,11 @@ def _turn(g: Array, a: Array, b: Array, part: Array) -> Array:
 def hypot(a: Array, b: Array) -> Array:
     """Return √(a² + b²), elementwise, without overflow; the derivatives at the origin are 0.
 
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of shapes that broadcast.
+
     Examples
     --------
     >>> import tinygrad_cnn as tg

@@ -47,7 +47,7 @@ def unfold(
     Returns
     -------
     Tensor
-        Of shape (N, C·KH·KW, L), with L = OH·OW windows; without N for an image without.
+        Of shape (N, C·KH·KW, L), with L = OH·OW windows; (C·KH·KW, L) for a single image.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def fold(
     Returns
     -------
     Tensor
-        Of shape (N, C, H, W); without N for an `x` without.
+        Of shape (N, C, H, W); (C, H, W) for an `x` of shape (C·KH·KW, L).
 
     Raises
     ------
