@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_cnn.engine import memory, threads
-from tinygrad_cnn.engine.arrays import Array, Shape
+from tinygrad_cnn.engine.arrays import Array, memory_order
 
 SIZE = 1 << 17  # elements of one chunk, fewer of many or wide arrays: a few chunks fit the cache,
 # and a call on one takes long enough for two threads to compute without waiting for the GIL
@@ -206,12 +206,6 @@ def flat(*arrays: Array) -> list[Array] | None:
             return None
         vectors.append(ordered.reshape(-1))
     return vectors
-
-
-@functools.lru_cache(maxsize=1024)
-def memory_order(shape: Shape, strides: Shape) -> Shape:
-    """Return the axes of an array, slowest in memory first."""
-    return tuple(sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), -shape[axis])))
 
 
 def _run(piece: Callable[[int], None], count: int, operations: int) -> None:

@@ -16,7 +16,7 @@ from enum import Enum
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine import memory
-from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.arrays import Array, inverse
 
 
 class Layout(Enum):
@@ -28,7 +28,7 @@ class Layout(Enum):
 
     def __init__(self, *order: int) -> None:
         self.order = order
-        self.inverse = tuple(order.index(axis) for axis in range(4))
+        self.inverse = inverse(order)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         """Return uninitialized images of `shape` (N, C, H, W) in this layout."""

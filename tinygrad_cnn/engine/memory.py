@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.engine.arrays import Array, inverse
 from tinygrad_cnn.engine.configuration import configuration
 
 np.empty((32 << 20) - (1 << 16), np.uint8)  # freed at once; no page of it is touched
@@ -45,7 +45,7 @@ def empty_like(
     shape = model.shape if shape is None else shape
     order = sorted(range(model.ndim), key=lambda k: -abs(model.strides[k]))
     array = empty(tuple([shape[k] for k in order]), model.dtype if dtype is None else dtype)
-    return array.transpose([order.index(k) for k in range(model.ndim)])
+    return array.transpose(inverse(tuple(order)))
 
 
 def view(array: Array, shape: tuple[int, ...]) -> Array:

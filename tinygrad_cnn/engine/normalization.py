@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.engine import fast, memory, threads
-from tinygrad_cnn.engine.arrays import Array, Shape
+from tinygrad_cnn.engine.arrays import Array, Shape, inverse, memory_order
 from tinygrad_cnn.engine.bands import PARTS
 from tinygrad_cnn.engine.reduction import average, total
 
@@ -236,7 +236,7 @@ class _Grid(NamedTuple):
 @lru_cache(maxsize=1024)
 def _grid(shape: Shape, strides: Shape, itemsize: int, sums: Shape) -> _Grid | None:
     """Return the grid for sums of this shape; None if the array is not dense in memory."""
-    order = tuple(sorted(range(len(shape)), key=lambda k: (-abs(strides[k]), -shape[k])))
+    order = memory_order(shape, strides)
     runs: list[tuple[int, bool]] = []  # the length, and whether it is summed over
     step = itemsize
     for k in reversed(order):
@@ -273,7 +273,7 @@ def _grid(shape: Shape, strides: Shape, itemsize: int, sums: Shape) -> _Grid | N
         tuple([1 if is_summed else n for n, is_summed in outer]),
         tuple([k for k, (_, is_summed) in enumerate(outer) if is_summed]),
         ordered,
-        tuple([order.index(k) for k in range(len(order))]),
+        inverse(order),
         math.prod(shape) // math.prod(sums),
     )
 

@@ -8,14 +8,13 @@ the images last, (N, H, W, C) with the channels last.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine import memory
-from tinygrad_cnn.engine.arrays import Array, Shape
+from tinygrad_cnn.engine.arrays import Array, Shape, inverse
 
 Order: TypeAlias = tuple[int, ...]  # the axes of (N, C, H, W) or (C, H, W), slowest first
 Span: TypeAlias = tuple[int, int]  # from the first to before the last
@@ -47,7 +46,7 @@ def ordered(images: Array, order: Order) -> Array:
     if turned.flags.c_contiguous and images.dtype.isnative:
         return images
     native = images.dtype.newbyteorder("=")
-    return np.ascontiguousarray(turned, native).transpose(_inverse(order))
+    return np.ascontiguousarray(turned, native).transpose(inverse(order))
 
 
 def planes(images: Array, order: Order) -> Array:
@@ -60,12 +59,7 @@ def planes(images: Array, order: Order) -> Array:
 
 def empty(shape: Shape, order: Order, dtype: DTypeLike) -> Array:
     """Return uninitialized images with their axes in the given order in memory."""
-    return memory.empty(tuple([shape[axis] for axis in order]), dtype).transpose(_inverse(order))
-
-
-@lru_cache(maxsize=64)
-def _inverse(order: Order) -> Order:
-    return tuple(order.index(axis) for axis in range(len(order)))
+    return memory.empty(tuple([shape[axis] for axis in order]), dtype).transpose(inverse(order))
 
 
 def pieces(count: int, rows: int, row_bytes: int) -> list[tuple[Span, Span]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine import memory, threads
-from tinygrad_cnn.engine.arrays import Array, Shape
+from tinygrad_cnn.engine.arrays import Array, inverse, memory_order
 
 PIECE = 1 << 20  # bytes that one piece of work writes
 TURNS = 32  # how often a row may be taken for its copies to be added turn by turn
@@ -30,11 +30,11 @@ def take(x: Array, rows: RowNumbers, axis: int) -> Array:
     IndexError
         If there is no such row.
     """
-    order = memory_order(x)
+    order = memory_order(x.shape, x.strides)
     ordered, place = x.transpose(order), order.index(axis)
     shape = (*ordered.shape[:place], len(rows), *ordered.shape[place + 1 :])
     if math.prod(shape) * x.itemsize <= PIECE:
-        return ordered.take(rows, place).transpose(_inverse(order))
+        return ordered.take(rows, place).transpose(inverse(order))
     numbers = _counted(rows, x.shape[axis])
     if numbers is None:
         return ordered.take(rows, place)  # raises
@@ -49,7 +49,7 @@ def take(x: Array, rows: RowNumbers, axis: int) -> Array:
             ordered[part].take(numbers, place, out[part], "clip")
 
     threads.run(piece, count, 4 * out.nbytes)
-    return out.transpose(_inverse(order))
+    return out.transpose(inverse(order))
 
 
 def put(u: Array, rows: RowNumbers, axis: int, count: int) -> Array | None:
@@ -60,7 +60,7 @@ def put(u: Array, rows: RowNumbers, axis: int, count: int) -> Array | None:
     numbers = _counted(rows, count)
     if numbers is None or not numbers.size or np.bincount(numbers).max() > TURNS:
         return None
-    order = memory_order(u)
+    order = memory_order(u.shape, u.strides)
     ordered, place = u.transpose(order), order.index(axis)
     out = memory.empty((*ordered.shape[:place], count, *ordered.shape[place + 1 :]), u.dtype)
     ahead: Any = (slice(None),) * place
@@ -87,7 +87,7 @@ def put(u: Array, rows: RowNumbers, axis: int, count: int) -> Array | None:
         add(out[part], ordered[part])
 
     threads.run(piece, pieces, 4 * out.nbytes)
-    return out.transpose(_inverse(order))
+    return out.transpose(inverse(order))
 
 
 def _counted(rows: RowNumbers, count: int) -> RowNumbers | None:
@@ -133,12 +133,3 @@ def _steps(length: int, size: int) -> tuple[int, int]:
     """Return the length and the number of pieces of an axis, for an array of `size` bytes."""
     step = max(1, length * PIECE // max(1, size))
     return step, -(-length // step)
-
-
-def memory_order(x: Array) -> Shape:
-    """Return the axes of an array, slowest in memory first."""
-    return tuple(sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis)))
-
-
-def _inverse(order: Shape) -> Shape:
-    return tuple(order.index(axis) for axis in range(len(order)))

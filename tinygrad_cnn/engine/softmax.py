@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine import chunks, fast, memory, threads
-from tinygrad_cnn.engine.arrays import Array, Shape
-from tinygrad_cnn.engine.chunks import memory_order
+from tinygrad_cnn.engine.arrays import Array, Shape, memory_order
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.engine.selection import select

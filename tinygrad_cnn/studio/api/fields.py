@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 from fastapi import Header
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Id", "IdempotencyKey", "Input", "RequestBody", "Temperature"]
+__all__ = ["Id", "IdempotencyKey", "Input", "RequestBody", "Temperature", "one_of"]
 
 LARGEST_ID = 2**63 - 1
 
@@ -51,3 +52,8 @@ Temperature = Annotated[
         le=100.0,
     ),
 ]
+
+
+def one_of(names: Iterable[str]) -> Any:
+    """Document the strings that a field takes; the handler of the request rejects all others."""
+    return Field(max_length=40, json_schema_extra={"enum": list(names)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query
@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 import tinygrad_cnn as tg
 from tinygrad_cnn.nn import ACTIVATIONS, MLP
-from tinygrad_cnn.studio.api.fields import RequestBody
+from tinygrad_cnn.studio.api.fields import RequestBody, one_of
 from tinygrad_cnn.studio.encoding import Maps
 from tinygrad_cnn.studio.playground import network
 from tinygrad_cnn.studio.playground.backprop import Backprop, backprop
@@ -31,11 +31,6 @@ LARGEST_RATE = 100.0
 FARTHEST = 10.0
 
 router = APIRouter(prefix="/api/playground", tags=["playground"])
-
-
-def _one_of(names: Iterable[str]) -> Any:
-    """Document the strings that a field takes; `_checked` rejects all others."""
-    return Field(max_length=40, json_schema_extra={"enum": list(names)})
 
 
 Coordinate = Annotated[float, Field(ge=-FARTHEST, le=FARTHEST)]
@@ -67,13 +62,13 @@ class LayerParameters(RequestBody):
 class NetworkRequest(RequestBody):
     """A perceptron with one output, and its parameters; null means initial ones from `seed`."""
 
-    features: list[Annotated[str, _one_of(FEATURES)]] = Field(
+    features: list[Annotated[str, one_of(FEATURES)]] = Field(
         ["x1", "x2"], min_length=1, max_length=len(FEATURES)
     )
     hidden: list[Neurons] = Field([4, 2], max_length=MOST_LAYERS)
-    activation: Annotated[str, _one_of(ACTIVATIONS)] = "tanh"
-    loss: Annotated[str, _one_of(LOSSES)] = "squared_error"
-    penalty: Annotated[str, _one_of(PENALTIES)] | None = None
+    activation: Annotated[str, one_of(ACTIVATIONS)] = "tanh"
+    loss: Annotated[str, one_of(LOSSES)] = "squared_error"
+    penalty: Annotated[str, one_of(PENALTIES)] | None = None
     penalty_rate: PlaygroundRate = 0.0
     seed: NaturalNumber = 0
     parameters: list[LayerParameters] | None = Field(None, max_length=MOST_LAYERS + 1)
@@ -143,7 +138,7 @@ async def choices() -> PlaygroundChoices:
 
 @router.get("/points", responses=documented("invalid"))
 async def points(
-    data: Annotated[str, Query(), _one_of(DATA_SETS)],
+    data: Annotated[str, Query(), one_of(DATA_SETS)],
     count: Annotated[int, Query(ge=2, le=MOST_POINTS)] = 200,
     noise: Annotated[float, Query(ge=0, le=1)] = 0.0,
     seed: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,

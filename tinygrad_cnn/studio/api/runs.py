@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from tinygrad_cnn.data import at_hand
 from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
-from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id, IdempotencyKey, RequestBody
+from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id, IdempotencyKey, RequestBody, one_of
 from tinygrad_cnn.studio.image_sets import IMAGE_SETS
 from tinygrad_cnn.studio.problems import Problem, documented, refusal
 from tinygrad_cnn.studio.services import UsesServices
@@ -71,26 +71,21 @@ RunOptions = Annotated[
 ]
 
 
-def _one_of(names: Iterable[str]) -> Any:
-    """Document the strings that a field takes; building the run's request rejects all others."""
-    return Field(max_length=40, json_schema_extra={"enum": list(names)})
-
-
 class RunRequest(RequestBody):
     """A new training run. Null means the default of the model or of the data's recipe."""
 
-    model: Annotated[str, _one_of(MODEL_OPTIONS)] = FIRST["model"]
-    data: Annotated[str, _one_of(IMAGE_SETS)] = FIRST["data"]
-    activation: Annotated[str, _one_of(ACTIVATIONS)] | None = None
-    pooling: Annotated[str, _one_of(POOLINGS)] | None = None
+    model: Annotated[str, one_of(MODEL_OPTIONS)] = FIRST["model"]
+    data: Annotated[str, one_of(IMAGE_SETS)] = FIRST["data"]
+    activation: Annotated[str, one_of(ACTIVATIONS)] | None = None
+    pooling: Annotated[str, one_of(POOLINGS)] | None = None
     hidden: list[Annotated[int, _number("hidden")]] | None = Field(None, max_length=MOST_HIDDEN)
     batch_norm: bool | None = None
     dropout: Annotated[float, _number("dropout")] | None = None
-    optimizer: Annotated[str, _one_of(OPTIMIZERS)] | None = None
+    optimizer: Annotated[str, one_of(OPTIMIZERS)] | None = None
     lr: LearningRate | None = None
     batch_size: Annotated[int, _number("batch_size")] | None = None
-    schedule: Annotated[str, _one_of(SCHEDULES)] | None = None
-    augment: Annotated[str, _one_of(AUGMENTATIONS)] | None = None
+    schedule: Annotated[str, one_of(SCHEDULES)] | None = None
+    augment: Annotated[str, one_of(AUGMENTATIONS)] | None = None
     weight_decay: Annotated[float, _number("weight_decay")] | None = None
     optimizer_options: RunOptions = None
     schedule_options: RunOptions = None
