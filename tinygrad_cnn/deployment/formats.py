@@ -76,6 +76,19 @@ def write_safetensors(trained: TrainedModel, path: str | os.PathLike[str]) -> No
     """Write the weights as safetensors, with the metadata in the header.
 
     The studio reads the file, and so do `tinygrad_cnn.load` and other programs.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tempfile import TemporaryDirectory
+    >>> from tinygrad_cnn.train import TrainedModel, TrainingRun, TrainingSettings
+    >>> run = TrainingRun.new("digits", "mlp", TrainingSettings(), {"hidden": [8]})
+    >>> trained = TrainedModel(run.model.eval(), run.settings)  # or load_run("runs/...")
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "model.safetensors")
+    ...     write_safetensors(trained, path)
+    ...     sorted(tg.load(path))
+    ['fc.0.bias', 'fc.0.weight', 'fc.1.bias', 'fc.1.weight']
     """
     model, settings = trained
     write_weights(path, model.state_dict(), own_state(model), metadata(settings))
@@ -85,6 +98,24 @@ def write_npz(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
     """Write the weights as a ``.npz`` file, with the metadata as JSON in the array "metadata".
 
     Arrays of a model's own state have names that start with "/".
+
+    Raises
+    ------
+    ValueError
+        If a parameter has the name "metadata".
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from tinygrad_cnn.train import TrainedModel, TrainingRun, TrainingSettings
+    >>> run = TrainingRun.new("digits", "mlp", TrainingSettings(), {"hidden": [8]})
+    >>> trained = TrainedModel(run.model.eval(), run.settings)  # or load_run("runs/...")
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "weights.npz")
+    ...     write_npz(trained, path)
+    ...     with np.load(path) as file:
+    ...         sorted(file.files)
+    ['fc.0.bias', 'fc.0.weight', 'fc.1.bias', 'fc.1.weight', 'metadata']
     """
     arrays = trained.model.state_dict()
     if METADATA in arrays:
@@ -139,10 +170,24 @@ class _OfPixels(Module):
 def write_program(trained: TrainedModel, path: str | os.PathLike[str]) -> None:
     """Write a NumPy program, and its arrays beside it with the suffix ``.npz``.
 
+    The program has a function ``predict``, from uint8 images to probabilities, and reads images
+    from a file if it is run.
+
     Raises
     ------
     CaptureError
         As `network_source`.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from tinygrad_cnn.train import TrainedModel, TrainingRun, TrainingSettings
+    >>> run = TrainingRun.new("digits", "mlp", TrainingSettings(), {"hidden": [8]})
+    >>> trained = TrainedModel(run.model.eval(), run.settings)  # or load_run("runs/...")
+    >>> with TemporaryDirectory() as folder:
+    ...     write_program(trained, Path(folder, "model.py"))
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['model.npz', 'model.py']
     """
     path, (model, settings) = Path(path), trained
     network = network_source(model, settings.data.input_shape)

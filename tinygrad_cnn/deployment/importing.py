@@ -79,6 +79,20 @@ def import_run(
     ValueError
         If something is missing, or does not match: the message names the arguments. `RunError` if
         the file is damaged; `ModelFileError` if an ONNX file cannot be loaded.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from tinygrad_cnn.nn import build
+    >>> from tinygrad_cnn.train import load_run
+    >>> weights = build("mlp", input_shape=(1, 2, 2), classes=2, hidden=[3]).state_dict()
+    >>> with TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder, "w.npz"), **weights)
+    ...     run = import_run(
+    ...         Path(folder, "w.npz"), Path(folder, "run"), model="mlp", options={"hidden": [3]},
+    ...         classes=["no", "yes"], input_shape=(1, 2, 2), mean=[0.0], std=[1.0])
+    ...     load_run(run.path).settings.data.classes
+    ('no', 'yes')
     """
     path = Path(file)
     if not path.is_file():

@@ -42,7 +42,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class NumpyNetwork:
-    """The source of a network.
+    """The source of a network, from `network_source`.
 
     Attributes
     ----------
@@ -85,6 +85,15 @@ def network_source(model: Module, input_shape: tuple[int, ...]) -> NumpyNetwork:
     CaptureError
         If an op has no NumPy source, or the model reads values or depends on the number of images
         in a way that the source cannot express.
+
+    Examples
+    --------
+    >>> from tinygrad_cnn import nn
+    >>> network = network_source(nn.Sequential(nn.Linear(2, 1), nn.ReLU()), (2,))
+    >>> print(network.body[0].strip())
+    return relu(x @ W["0.weight"].T + W["0.bias"])  # (N, 1)
+    >>> network.run(np.ones((3, 2), np.float32)).shape
+    (3, 1)
     """
     rng = np.random.default_rng(0)
     batches = [

@@ -40,6 +40,11 @@ class RunFolder:
     Attributes
     ----------
     path : Path
+
+    Examples
+    --------
+    >>> RunFolder(Path("runs/lenet5-digits-0")).weights.name
+    'weights.safetensors'
     """
 
     path: Path
@@ -232,6 +237,19 @@ class TrainedModel(NamedTuple):
         -------
         ndarray of float, shape (N, classes)
             The softmax of the model's output.
+
+        Raises
+        ------
+        ValueError
+            If the images have another dtype or shape.
+
+        Examples
+        --------
+        >>> from tinygrad_cnn.train import TrainingRun, TrainingSettings
+        >>> run = TrainingRun.new("digits", "mlp", TrainingSettings(), {"hidden": [8]})
+        >>> trained = TrainedModel(run.model, run.settings)  # or load_run("runs/...")
+        >>> trained.probabilities(run.split.test.images[:2]).shape
+        (2, 10)
         """
         expected = self.settings.data.input_shape
         if images.dtype != np.uint8 or images.shape[1:] != expected:

@@ -87,6 +87,14 @@ class TrainingSettings:
     ------
     ValueError
         If a setting is out of range.
+
+    Examples
+    --------
+    >>> TrainingSettings(epochs=5, optimizer="sgd", lr=0.1).schedule
+    'onecycle'
+    >>> TrainingSettings(optimizer="adagrad", lr=0.0)
+    Traceback (most recent call last):
+    ValueError: train: lr is 0.0, expected a finite number > 0
     """
 
     epochs: int = 20
