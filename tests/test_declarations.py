@@ -50,7 +50,7 @@ def reads_ops(tree: ast.Module) -> bool:
 
 
 def is_list_of_exports(node: ast.stmt) -> bool:
-    """Return whether a statement is the list of a module's names, which are no ops there."""
+    """Return whether a statement is the list of a module's names, which are not ops there."""
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
 
 

@@ -332,7 +332,7 @@ def test_a_measurement_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert ScalingMeasurement.read(tmp_path / STORED) == taken
     for text in ("[]", "{", '{"machine": 1}', json.dumps({**taken.to_json(), "steps": [{}]})):
         (tmp_path / "other.json").write_text(text)
-        with pytest.raises(ValueError, match=r"other\.json: is no measurement of scaling"):
+        with pytest.raises(ValueError, match=r"other\.json: is not a measurement of scaling"):
             ScalingMeasurement.read(tmp_path / "other.json")
 
 

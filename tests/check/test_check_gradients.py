@@ -137,7 +137,7 @@ def test_op_that_is_wrongly_marked_is_checked_by_differences() -> None:
     assert check_gradients(size, normal(3)).rows[0].method == "central"
 
 
-# --- rounding is no mistake ----------------------------------------------------------------------
+# --- rounding is not a mistake -----------------------------------------------------------------
 
 ROUNDING: dict[str, tuple[Any, Array]] = {
     "cancels to zero": (lambda x: tg.softmax(x).sum(), normal(3, 4)),

@@ -210,7 +210,7 @@ def test_a_malformed_report_is_refused_at_once(call: Call, text: str) -> None:
     Path("earlier.json").write_text(text, encoding="utf-8")
     result = call("bench", "--compare", "earlier.json")
     assert result.exit_code == 2
-    assert "earlier.json is no JSON of `bench --json`" in result.stderr
+    assert "earlier.json is not the JSON of `bench --json`" in result.stderr
     assert result.stdout == ""
 
 

@@ -284,7 +284,7 @@ def test_an_imported_run_cannot_be_resumed(call: Call, run: Path) -> None:
     [
         ("none.onnx", None, "none.onnx: there is no such file"),
         ("model.pt", b"PK\x03\x04", "expected a file name with one of .onnx, .safetensors, .npz"),
-        ("bad.onnx", b"no", "bad.onnx: this is no ONNX file, or a damaged one"),
+        ("bad.onnx", b"no", "bad.onnx: this is not an ONNX file, or a damaged one"),
         ("bad.safetensors", b"no", "is damaged, truncated or not a safetensors file"),
         ("bad.npz", b"no", "bad.npz: is damaged, or not a .npz file of arrays"),
         ("bad.npz", b"PK\x03\x04", "bad.npz: is damaged, or not a .npz file of arrays"),

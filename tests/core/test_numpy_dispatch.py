@@ -246,7 +246,7 @@ def test_an_integer_is_an_index_and_a_single_value_has_no_rows() -> None:
             operator.index(tg.Tensor(value))
     with pytest.raises(ValueError, match="item: the shape is"):
         operator.index(tg.Tensor(np.arange(2)))
-    with pytest.raises(TypeError, match="iteration over a Tensor without axes"):
+    with pytest.raises(TypeError, match="iter: the Tensor has no axes"):
         list(place)
 
 

@@ -264,7 +264,7 @@ def test_a_tensor_copies_its_data() -> None:
     np.testing.assert_array_equal(x.data, [1, 1, 1])
 
 
-# --- arrays and lists that are no Tensors --------------------------------------------------------
+# --- arrays and lists that are not Tensors --------------------------------------------------------
 
 
 class Exposed:

@@ -208,10 +208,10 @@ def test_damaged_and_incomplete_sets_are_refused_by_file(tmp_path: Path) -> None
             cifar10(tmp_path)
     pixels = np.zeros((2, 3072), np.uint8)
     for batch, message in (
-        ({"data": pixels}, "is no dictionary with 'data' and 'labels'"),
+        ({"data": pixels}, "is not a dictionary with 'data' and 'labels'"),
         ({"data": pixels[:, 1:], "labels": [0, 1]}, "data is uint8 (2, 3071); expected uint8"),
         ({"data": [1, 2], "labels": [0, 1]}, "data is <class 'list'>; expected uint8"),
-        ({"data": pixels, "labels": [1]}, "labels is no list of 2 labels"),
+        ({"data": pixels, "labels": [1]}, "labels is not a list of 2 labels"),
     ):
         bad = contents("cifar10", "python") | {"test_batch": python2(batch)}
         write_archive(tmp_path / "python", "cifar10", "python", bad)

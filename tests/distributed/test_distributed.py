@@ -82,6 +82,6 @@ def test_a_worker_process_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: "a process")
     monkeypatch.setenv("PMI_RANK", "1")
     ranks._connected.cache_clear()
-    with pytest.raises(RuntimeError, match="this is a worker process, which is no rank"):
+    with pytest.raises(RuntimeError, match="this is a worker process, which is not a rank"):
         distributed.rank()
     assert "mpi4py" not in sys.modules

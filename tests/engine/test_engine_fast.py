@@ -231,7 +231,7 @@ def test_kept_kernels_are_for_their_sources_and_size_of_registers(
 
 
 def in_records(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return a copy among other fields: its strides are no multiples of the size of a value."""
+    """Return a copy among other fields: its strides are not multiples of the size of a value."""
     records = np.zeros(array.shape, [("other", "u2"), ("value", array.dtype)])
     records["value"] = array
     return records["value"]

@@ -53,7 +53,7 @@ def test_arithmetic_with_shapes_is_folded_where_they_are_known(sizes: Any) -> No
     np.testing.assert_array_equal(fixed(x).numpy(), expected)
     assert operators(fixed) == ["Relu", "Reshape"]
     assert (operators(loaded) == operators(fixed)) == all(isinstance(size, int) for size in sizes)
-    assert not list(loaded.named_parameters()), "the scale of a size is no parameter"
+    assert not list(loaded.named_parameters()), "the scale of a size is not a parameter"
 
 
 def test_open_sizes_serve_inputs_of_any_size() -> None:

@@ -109,9 +109,9 @@ def versions(*given: tuple[str, int]) -> Any:
 
 
 MALFORMED: dict[str, tuple[Callable[[], Any], str]] = {
-    "no bytes": (lambda: b"", "this is no ONNX file, or a damaged one"),
-    "text": (lambda: b"hello, world", "this is no ONNX file"),
-    "cut": (lambda: block().SerializeToString()[:500], "this is no ONNX file"),
+    "no bytes": (lambda: b"", "this is not an ONNX file, or a damaged one"),
+    "text": (lambda: b"hello, world", "this is not an ONNX file"),
+    "cut": (lambda: block().SerializeToString()[:500], "this is not an ONNX file"),
     "no outputs": (lambda: relu(output=lambda x: x.pop()), "the graph has no outputs"),
     "no version": (versions, "Relu 'act': the file states no version of the domain ''"),
     "version 0": (lambda: versions(("", 0)), "the file states version 0 of the operators of ONNX"),
@@ -318,7 +318,7 @@ def relocated(path: Path, **entries: str) -> Path:
         ("gone.bin", "there is no such file"),
         (".", "there is no such file"),
         ("pipe", "there is no such file"),
-        ("a" * 5000, "which is no path|there is no such file"),
+        ("a" * 5000, "which is not a path|there is no such file"),
     ],
 )
 def test_no_file_outside_the_folder_is_read(beside: Path, location: str, message: str) -> None:

@@ -163,7 +163,7 @@ def test_weights_of_classes_need_not_sum_to_one(logits: np.ndarray, data: st.Dat
 @pytest.mark.parametrize("wrong", [-0.5, np.nan, np.inf])
 def test_a_weight_that_is_negative_or_not_finite_is_refused(wrong: float) -> None:
     for dtype in ("f4", ">f8"):
-        with pytest.raises(ValueError, match="cross_entropy: target holds a negative number, NaN"):
+        with pytest.raises(ValueError, match=r"target\[0, 1\] is .*, expected a finite"):
             tg.cross_entropy(np.zeros((1, 2)), np.array([[1.0, wrong]], dtype))
 
 

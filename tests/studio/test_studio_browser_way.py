@@ -93,7 +93,7 @@ def read_the_strokes(page, studio):
         lead(page, corners)
     expect(page.get_by_text("Unlike anything it learned from.")).to_be_visible()
     page.get_by_role("button", name="Why?").click()
-    why = page.get_by_role("dialog", name="Why a drawing that is no digit gets a probability")
+    why = page.get_by_role("dialog", name="Why a drawing that is not a digit gets a probability")
     expect(why).to_contain_text(re.compile(r"above the threshold of \d\.\d\. Only \d\.\d\s%"))
     page.keyboard.press("Escape")
 

@@ -302,7 +302,7 @@ def test_wrong_tokens_are_counted_for_each_client_and_stop_nobody_else(tmp_path:
     cookie = f"{COOKIE}={Credentials.of(tmp_path, TOKEN).cookie}"
     assert asked("", Cookie=cookie).text == "in"  # the same client's open pages go on
     clock[0] += settings.limits.seconds_per_guess
-    assert [asked(TOKEN).text for _ in range(50)] == ["in"] * 50  # the right one is no guess
+    assert [asked(TOKEN).text for _ in range(50)] == ["in"] * 50  # the right one is not a guess
 
 
 def test_a_browser_without_the_token_gets_a_page_and_a_program_a_problem(tmp_path: Path) -> None:

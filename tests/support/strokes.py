@@ -116,7 +116,7 @@ OTHERS = {
     "37": "12,18 34,16 20,42 36,60 12,84 / 54,16 86,16 86,16 66,86",
     "48": "26,14 10,56 10,56 42,56 / 34,36 34,86 / 76,28 66,14 56,28 78,68 66,86 54,70 76,28",
 }  # fmt: skip
-"""Signs that are no digits, by name."""
+"""Signs that are not digits, by name."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def digits(times: int = 5, seed: int = 0) -> list[Drawn]:
 
 
 def others(times: int = 5, seed: int = 1) -> list[Drawn]:
-    """Return every sign that is no digit `times` times."""
+    """Return every sign that is not a digit `times` times."""
     return list(_drawn(OTHERS, {}, times, seed))
 
 

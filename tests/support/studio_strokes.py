@@ -1,4 +1,4 @@
-"""How well models read drawn strokes, and how often they notice that a sign is no digit.
+"""How well models read drawn strokes, and how often they notice that a sign is not a digit.
 
 PYTHONPATH=tests python -m support.studio_strokes
 

@@ -49,7 +49,7 @@ def networks(draw: st.DrawFn, outputs: st.SearchStrategy[int] | None = None) -> 
     classes = draw(st.integers(2, 4) if outputs is None else outputs)
 
     def values(*shape: int) -> Array:
-        # thirds are no short binary fractions, so rounding takes part
+        # thirds are not short binary fractions, so rounding takes part
         return draw(arrays(np.float64, shape, elements=st.integers(-6, 6))) / 3
 
     y = np.zeros(classes)

@@ -70,7 +70,7 @@ few = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, math.nan])  # with many ties
 def test_training_ends_when_the_patience_does(
     values: list[float], patience: int, monitor: str, min_delta: float
 ) -> None:
-    """Ties, changes below min_delta and NaN are no improvement; losses fall, accuracies rise."""
+    """Ties, changes below min_delta and NaN are not improvements; losses fall, accuracies rise."""
     stopping = EarlyStopping(patience, monitor, min_delta=min_delta)
     sign = -1 if monitor == "validation_loss" else 1
     epochs = followed(stopping, values)
@@ -167,7 +167,7 @@ LOSSES = [0.5, 0.25, 0.75, 0.25, 1.0, 0.125, 0.5, 0.5]
 @pytest.mark.parametrize(
     ("patience", "epochs", "restore", "weight", "own"),
     [
-        (3, 5, False, -5, 5),  # the tie of epoch 4 is no improvement
+        (3, 5, False, -5, 5),  # the tie of epoch 4 is not an improvement
         (3, 5, True, -2, 2),  # of tied epochs, the first
         (4, 8, True, -6, 6),  # also if training ends by its number of epochs
         (4, 8, False, -8, 8),

@@ -78,10 +78,10 @@ def test_the_metrics_of_callbacks_are_columns_of_the_history() -> None:
 @pytest.mark.parametrize(
     ("adds", "says"),
     [
-        ([Adds(0.5, name="loss")], "Adds.metrics: 'loss' is no new column; there are epoch, loss,"),
-        ([Adds(0.5, name="f1")], "'f1' is no new column"),
-        ([Adds(0.5), Adds(0.5)], "'own' is no new column"),
-        ([Adds(0.5, name=3)], "3 is no new column"),
+        ([Adds(0.5, name="loss")], "Adds.metrics: 'loss' is not a new column; there are epoch,"),
+        ([Adds(0.5, name="f1")], "'f1' is not a new column"),
+        ([Adds(0.5), Adds(0.5)], "'own' is not a new column"),
+        ([Adds(0.5, name=3)], "3 is not a new column"),
         ([Adds("high")], r"fit: Adds.metrics\['own'\] is 'high', expected a number"),
         ([Adds(0.5, True)], r"fit: Adds.metrics\['own'\] is True, expected a number"),
     ],
@@ -121,7 +121,7 @@ session = st.tuples(st.integers(0, 4), st.lists(rows, max_size=3), st.none() | s
 
 
 def refuse(constant: str) -> None:
-    raise AssertionError(f"{constant} is no JSON")
+    raise AssertionError(f"{constant} is not JSON")
 
 
 A_ROW, B_ROW = ({"loss": loss, "seconds": 1.0, "own": -math.inf} for loss in (1.0, 2.0))
@@ -227,9 +227,9 @@ def test_a_log_ends_with_the_reason_in_one_line(
 
 DAMAGED = {
     "{": "line 2: Expecting property name",
-    "\xff": "line 2: is no JSON object",
-    "[1]": "line 2: is no JSON object with an event",
-    '{"a": 1}': "line 2: is no JSON object with an event",
+    "\xff": "line 2: is not a JSON object",
+    "[1]": "line 2: is not a JSON object with an event",
+    '{"a": 1}': "line 2: is not a JSON object with an event",
     "[" * 99999: "line 2: is nested too deeply",
 }
 

@@ -440,7 +440,7 @@ class _Measurement:
                     it.ask("run", limit, times=1)
                     it.ask("build", **fields)
                     captures = CAPTURING_STEPS if side.variant in (COMPILED, FAST) else 0
-                    if captures:  # it has loaded kernels, which are no memory of a step
+                    if captures:  # it has loaded kernels, which are not memory of a step
                         it.ask("run", max(limit, COMPILED_WITHIN), times=1)
                         it.ask("build", **fields)
                     given = {"steps": MEMORY_STEPS, "before": captures}

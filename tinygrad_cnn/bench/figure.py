@@ -52,7 +52,9 @@ def draw_roofline(report: BenchmarkReport, path: str | os.PathLike[str]) -> None
         if roofs is not None:
             chosen[profile.workload.name] = profile, roofs  # the last profile has the most threads
     if not chosen:
-        raise ValueError("draw_roofline: the report has no ops")
+        raise ValueError(
+            "draw_roofline: the report has no ops; measure them, with 'ops' in the plan's parts"
+        )
     with needs_extra("plots", "drawing the roofline"):
         from matplotlib import rc_context
         from matplotlib.figure import Figure

@@ -20,6 +20,7 @@ from tinygrad_cnn.core.pullback import with_shared
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.ops import add, flip
+from tinygrad_cnn.support.arguments import first_index
 
 LARGEST = float(np.finfo(np.float32).max) / 16
 SCALES = (2.0**-200, 2.0**200)
@@ -264,7 +265,7 @@ def _(at: Probe) -> None:
 
     for label, gradient in zip(at.call.labels, pulled(np.zeros(at.y.shape)), strict=True):
         if gradient.any():  # NaN counts as nonzero
-            index = tuple(int(k) for k in np.argwhere(gradient)[0])
+            index = first_index(gradient)
             raise PropertyError(
                 f"the gradient for {label} is {gradient[index]:.17g} at {index} for a "
                 "zero gradient flowing in",
@@ -359,5 +360,5 @@ def _emptied(at: Probe) -> Iterator[Call]:
 
 def _check_nan(values: Any, what: str, label: str, hint: str) -> None:
     if np.isnan(values).any():
-        index = tuple(int(k) for k in np.argwhere(np.isnan(values))[0])
+        index = first_index(np.isnan(values))
         raise PropertyError(f"the {what} is NaN at {index}: {hint}", label)

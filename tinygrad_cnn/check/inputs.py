@@ -15,6 +15,7 @@ from tinygrad_cnn.core.nan import NaNError, detect_nan
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.support.arguments import first_index
 
 METHODS = ("auto", "complex", "central")
 
@@ -91,7 +92,7 @@ def _checked(array: Any, label: str) -> Array:
         hint = "; pass it as astype(float)" if given.dtype.kind in "iu" else ""
         raise TypeError(f"check_gradients: {label} holds {given.dtype}, expected floats{hint}")
     if not np.isfinite(given).all():
-        index = tuple(int(k) for k in np.argwhere(~np.isfinite(given))[0])
+        index = first_index(~np.isfinite(given))
         raise ValueError(f"check_gradients: {label} holds {given[index]} at {index}")
     return np.array(given, np.float64)
 
@@ -147,7 +148,7 @@ def refuse_unbounded(
         return
     for label, terms in zip([*labels, "g"], whole.terms(order, points), strict=False):
         if not np.isfinite(terms).all():
-            index = tuple(int(k) for k in np.argwhere(~np.isfinite(terms))[0])
+            index = first_index(~np.isfinite(terms))
             raise ValueError(
                 f"check_gradients: the derivative of order {order - 1} for {label} is not finite "
                 f"at {index}, so that none of order {order} can be checked; try another point"
@@ -156,7 +157,7 @@ def refuse_unbounded(
 
 def _not_finite(f: Function, inputs: Sequence[Array], value: Array) -> str:
     """Return the message for a value that is not finite, with the op that made it, if any."""
-    index = tuple(int(k) for k in np.argwhere(~np.isfinite(value))[0])
+    index = first_index(~np.isfinite(value))
     try:
         with detect_nan(infinite=True):
             f(*[Tensor(x, requires_grad=True) for x in inputs])
@@ -166,5 +167,5 @@ def _not_finite(f: Function, inputs: Sequence[Array], value: Array) -> str:
 
 
 def _first_difference(a: Array, b: Array) -> str:
-    index = tuple(int(k) for k in np.argwhere(a != b)[0])
+    index = first_index(a != b)
     return f"{a[index]} and {b[index]} at {index}"

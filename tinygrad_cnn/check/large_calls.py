@@ -14,6 +14,7 @@ from tinygrad_cnn.check.probe import Probe, Properties, PropertyError, as_leaf, 
 from tinygrad_cnn.check.strategies.layouts import LAYOUTS, fortran_order
 from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.support.arguments import first_index
 
 ArgumentAxis: TypeAlias = tuple[str, int, int]
 """An axis of an argument: the parameter, the array's index in its list (or 0), and the axis.
@@ -253,7 +254,7 @@ def _(at: Probe, ways: Sequence[Growth] = ()) -> None:
         scale = float(np.max(np.abs(at.y._array), initial=0.0))
         apart = np.abs(got - y)
         if not (apart <= 1e-9 * scale).all():
-            index = tuple(int(k) for k in np.argwhere(~(apart <= 1e-9 * scale))[0])
+            index = first_index(~(apart <= 1e-9 * scale))
             raise PropertyError(
                 f"the result is {got[index]:.17g} in a call of shape {at.y.shape}, but "
                 f"{y[index]:.17g} in one of shape {y.shape} with the same numbers"

@@ -15,6 +15,7 @@ from tinygrad_cnn.core.graph import grad
 from tinygrad_cnn.core.observer import observe
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.engine.arrays import Array
+from tinygrad_cnn.support.arguments import first_index
 
 Property = Callable[..., None]
 """A function of a `Probe`, and of the enlarged axes of a large call, that raises on failure."""
@@ -141,7 +142,7 @@ class Probe:
         difference = np.abs(np.asarray(got, np.float64) - expected)
         same = (difference <= allowed) | (got == expected)
         if not same.all():
-            at = tuple(int(k) for k in np.argwhere(~same)[0])
+            at = first_index(~same)
             raise PropertyError(
                 f"{what}: {np.asarray(got)[at]:.17g}, {other}: {expected[at]:.17g}, at {at}", label
             )

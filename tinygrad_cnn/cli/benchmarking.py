@@ -136,17 +136,17 @@ def _read(earlier: Path) -> Earlier:
     try:
         found = json.loads(earlier.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"bench: {earlier} is no JSON of `bench --json`: {error}") from error
+        raise ValueError(f"bench: {earlier} is not the JSON of `bench --json`: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
-        raise ValueError(f"bench: {earlier} is no JSON of `bench --json`: it has no rows")
+        raise ValueError(f"bench: {earlier} is not the JSON of `bench --json`: it has no rows")
     try:  # comparing it with itself reads every field
         changed_machine(found, found)
         for change in compare(found, found):
             change.factor  # noqa: B018  # or raise
     except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
         raise ValueError(
-            f"bench: {earlier} is no JSON of `bench --json`: a row or the machine is malformed "
-            f"({type(error).__name__}: {error})"
+            f"bench: {earlier} is not the JSON of `bench --json`: a row or the machine is "
+            f"malformed ({type(error).__name__}: {error})"
         ) from error
     return found
 

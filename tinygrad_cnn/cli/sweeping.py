@@ -124,7 +124,7 @@ def _refuse_twice(train: Any, arguments: Sequence[str], choices: Mapping[str, An
         in_file = source.name == "DEFAULT_MAP"
         if param.name in OWN and not (in_file and context.params[param.name] is False):
             where = f"{context.meta[FILE]}: {key_of(param)}" if in_file else f"--{key_of(param)}"
-            raise ValueError(f"sweep: {where} is no option of a sweep; leave it out")
+            raise ValueError(f"sweep: {where} is not an option of a sweep; leave it out")
         given = {key_of(param)}
         if param.name == "options":
             own = len(context.params["options"]) - len(context.meta.get(FILE_OPTIONS, ()))

@@ -74,7 +74,7 @@ def value_and_grad(f: Callable[..., Any], argnum: int | tuple[int, ...] = 0) -> 
             given[place] = _mapped(args[place], leaf)
         if len({place % len(args) for place in places}) < len(places):
             raise ValueError(f"value_and_grad: argnum is {argnum}, which names an argument twice")
-        y = _value(f, given, options)
+        y = _value("value_and_grad", f, given, options)
         if y._array.size != 1:
             raise ValueError(f"value_and_grad: the value has shape {y.shape}, expected one element")
         again = holds_gradient([*args, *options.values()])
@@ -135,7 +135,7 @@ def jacobian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
     """
 
     def jacobian_of_f(*args: Any) -> NDArray[Any]:
-        x, y = _evaluate(f, args, argnum)
+        x, y = _evaluate("jacobian", f, args, argnum)
         return _rows(y, x).reshape(y.shape + x.shape)
 
     return jacobian_of_f
@@ -168,7 +168,7 @@ def hessian(f: Function, argnum: int = 0) -> Callable[..., NDArray[Any]]:
     """
 
     def hessian_of_f(*args: Any) -> NDArray[Any]:
-        x, y = _evaluate(f, args, argnum)
+        x, y = _evaluate("hessian", f, args, argnum)
         if y._array.size != 1:
             raise ValueError(f"hessian: the value has shape {y.shape}, expected one element")
         if not y.requires_grad:
@@ -203,7 +203,7 @@ def vjp(f: Function, *args: Any) -> tuple[NDArray[Any], Callable[[ArrayLike], li
     [array([ 3., 40.], dtype=float32), array([ 1., 20.], dtype=float32)]
     """
     inputs = [_leaf(arg) for arg in args]
-    y = _value(f, inputs)
+    y = _value("vjp", f, inputs)
 
     def pull_back(u: ArrayLike) -> list[Any]:
         if not y.requires_grad:
@@ -240,7 +240,7 @@ def jvp(f: Map, x: TensorLike, v: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]
     (array([1., 4.], dtype=float32), array([ 2., 40.], dtype=float32))
     """
     leaf = _leaf(x)
-    y = _value(f, [leaf])
+    y = _value("jvp", f, [leaf])
     if np.shape(v) != leaf.shape:
         raise ValueError(f"jvp: v has shape {np.shape(v)}, but x has shape {leaf.shape}")
     if not y.requires_grad:
@@ -295,23 +295,26 @@ def _gradients(y: Tensor, leaves: list[Tensor], create_graph: bool) -> list[Any]
     return [Tensor(zero) for zero in zeros] if create_graph else zeros
 
 
-def _evaluate(f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, Tensor]:
+def _evaluate(name: str, f: Function, args: tuple[Any, ...], argnum: int) -> tuple[Tensor, Tensor]:
     """Return the argument `argnum` as a leaf, and the value of `f`."""
     if not -len(args) <= argnum < len(args):
-        raise ValueError(f"argnum is {argnum}, but there are {len(args)} arguments")
+        raise ValueError(f"{name}: argnum is {argnum}, but there are {len(args)} arguments")
     inputs = [arg if isinstance(arg, Tensor) else Tensor(arg) for arg in args]
     x = inputs[argnum] = _leaf(args[argnum])
-    return x, _value(f, inputs)
+    return x, _value(name, f, inputs)
 
 
 def _value(
-    f: Callable[..., Any], inputs: Sequence[Any], options: Mapping[str, Any] | None = None
+    name: str,
+    f: Callable[..., Any],
+    inputs: Sequence[Any],
+    options: Mapping[str, Any] | None = None,
 ) -> Tensor:
-    """Evaluate `f` with recording on."""
+    """Evaluate `f`, an argument of the function `name`, with recording on."""
     with enable_grad():
         y = f(*inputs, **(options or {}))
     if not isinstance(y, Tensor):
-        raise TypeError(f"the function returned {type(y).__name__}, expected one Tensor")
+        raise TypeError(f"{name}: f returned {type(y).__name__}, expected one Tensor")
     return y
 
 

@@ -1,7 +1,7 @@
 """Effects: functions that change, draw or measure something beside the ops that they are called by.
 
 A captured step (`compiler`) knows what ops do from their declarations. An optimizer's step, the
-draws of a dropout and the running statistics of a batch norm are no ops: such a function is marked
+draws of a dropout and the running statistics of a batch norm are not ops: such a function is marked
 with `effect`, and a replay of the step calls it again.
 """
 

@@ -204,12 +204,12 @@ class Tensor(Variable):
 
     def __len__(self) -> int:
         if self.ndim == 0:
-            raise TypeError("len() of a Tensor without axes")
+            raise TypeError("len: the Tensor has no axes, expected one or more")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
-            raise TypeError("iteration over a Tensor without axes")
+            raise TypeError("iter: the Tensor has no axes, expected one or more")
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data.dataset import MOST_CLASSES, Dataset, Split, number_classes
 from tinygrad_cnn.data.errors import DataError, check_memory
 from tinygrad_cnn.data.labels import as_labels
+from tinygrad_cnn.support.arguments import first_index
 
 __all__ = ["npz"]
 
@@ -119,7 +120,7 @@ def _check_sizes(archive: np.lib.npyio.NpzFile, keys: tuple[str, ...], path: Pat
 def _array(archive: np.lib.npyio.NpzFile, key: str) -> NDArray[Any]:
     array = archive[key]
     if not isinstance(array, np.ndarray):  # bytes, of a member of another format
-        raise ValueError(f"the member {key!r} is no array")
+        raise ValueError(f"the member {key!r} is not an array")
     return array
 
 
@@ -146,10 +147,9 @@ def _images(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
         raise DataError(f"{name} is of {array.dtype}; expected uint8, or floats from 0 to 1")
     good = (array >= 0) & (array <= 1)  # false for NaN
     if not good.all():
-        position = np.argwhere(~good)[0].tolist()
+        index = first_index(~good)
         raise DataError(
-            f"{name} is {array[tuple(position)]} at {tuple(position)}; "
-            "expected floats from 0 to 1, or uint8"
+            f"{name} is {array[index]} at {index}; expected floats from 0 to 1, or uint8"
         )
     scaled = array * 255
     pixels: NDArray[np.uint8] = np.rint(scaled, out=scaled).astype(np.uint8)

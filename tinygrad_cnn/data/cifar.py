@@ -250,7 +250,7 @@ def _pickled(contents: bytes, key: str, where: str) -> tuple[NDArray[np.uint8], 
         else {}
     )
     if not {"data", key} <= batch.keys():
-        raise DataError(f"{where}: is no dictionary with 'data' and {key!r}")
+        raise DataError(f"{where}: is not a dictionary with 'data' and {key!r}")
     pixels, labels = batch["data"], batch[key]
     if not (
         isinstance(pixels, np.ndarray)
@@ -261,7 +261,7 @@ def _pickled(contents: bytes, key: str, where: str) -> tuple[NDArray[np.uint8], 
         came = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels)
         raise DataError(f"{where}: data is {came}; expected uint8 (N, {_PIXELS})")
     if not isinstance(labels, list) or len(labels) != len(pixels):
-        raise DataError(f"{where}: {key} is no list of {len(pixels)} labels")
+        raise DataError(f"{where}: {key} is not a list of {len(pixels)} labels")
     return pixels.reshape(-1, 3, 32, 32), labels
 
 

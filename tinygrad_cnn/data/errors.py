@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.support.arguments import first_index, indexed
+
 __all__ = ["DataError", "check_finite", "check_memory"]
 
 
@@ -53,11 +55,11 @@ def check_finite(
         return
     if np.isfinite(array.min()) and np.isfinite(array.max()):  # both are NaN if any element is
         return
-    position = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
-    where = f"[{', '.join(map(str, position))}]" if position else ""
-    if examples is not None and position:
-        where += f" (example {examples[position[0]]})"
-    raise DataError(f"{name}{where} is {array[tuple(position)]}; expected finite numbers")
+    index = first_index(~np.isfinite(array))
+    where = indexed(name, index)
+    if examples is not None and index:
+        where += f" (example {examples[index[0]]})"
+    raise DataError(f"{where} is {array[index]}; expected finite numbers")
 
 
 def check_memory(size: int, name: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinygrad_cnn.data.errors import DataError
+from tinygrad_cnn.support.arguments import first_index, indexed
 
 __all__ = ["as_labels", "from_one_hot", "one_hot"]
 
@@ -54,11 +55,9 @@ def as_labels(labels: ArrayLike, classes: int, name: str = "labels") -> NDArray[
     if array.dtype.kind == "f":
         good &= array == np.floor(array)
     if not good.all():
-        position = np.argwhere(~good)[0].tolist()
-        where = f"[{', '.join(map(str, position))}]" if position else ""
+        index = first_index(~good)
         raise DataError(
-            f"{name}{where} is {array[tuple(position)]}; "
-            f"expected an integer from 0 to {classes - 1}"
+            f"{indexed(name, index)} is {array[index]}; expected an integer from 0 to {classes - 1}"
         )
     return array.astype(np.int64, copy=False)
 
@@ -131,9 +130,8 @@ def from_one_hot(array: ArrayLike) -> NDArray[np.int64]:
         )
     good = (np.count_nonzero(hot, axis=-1) == 1) & (np.count_nonzero(hot == 1, axis=-1) == 1)
     if not good.all():
-        position = np.argwhere(~good)[0].tolist()
-        where = f"[{', '.join(map(str, position))}]" if position else ""
+        index = first_index(~good)
         raise DataError(
-            f"from_one_hot: array{where} is {hot[tuple(position)]}; expected one 1 among zeros"
+            f"from_one_hot: {indexed('array', index)} is {hot[index]}; expected one 1 among zeros"
         )
     return np.asarray(hot.argmax(axis=-1), np.int64)

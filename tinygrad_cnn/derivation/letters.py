@@ -96,7 +96,7 @@ def layers_of(nodes: list[Node]) -> dict[Node, int]:
 
 
 def has_weights(node: Node) -> bool:
-    """Return whether a call multiplies by learned weights; a scale per channel is no layer."""
+    """Return whether a call multiplies by learned weights; a scale per channel is not a layer."""
     if node.op.role == "affine":
         return any(weights is not None for weights in node.parents[1:2])
     if node.op.role == "product":

@@ -180,7 +180,7 @@ def distinct_generators(model: Module) -> None:
 
 
 def guard_of(model: Module) -> OneRank:
-    """Return the guard of the ranks that train `model`: of this one alone if it is no DataParallel.
+    """Return the guard of the ranks that train `model`: this one alone without a DataParallel.
 
     Examples
     --------

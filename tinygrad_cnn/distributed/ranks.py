@@ -65,7 +65,7 @@ def communicator() -> Intracomm | None:
         If a launcher started the program, but mpi4py is not installed.
     RuntimeError
         If the launcher belongs to another MPI library than mpi4py, so that each process is alone.
-        In a worker process of a `DataLoader`, which is no rank.
+        In a worker process of a `DataLoader`, which is not a rank.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def _connected(process: int) -> tuple[Intracomm | None, OneRank]:
         return None, ONE_RANK
     if multiprocessing.parent_process() is not None:
         raise RuntimeError(
-            "tinygrad_cnn.distributed: this is a worker process, which is no rank; call rank() "
+            "tinygrad_cnn.distributed: this is a worker process, which is not a rank; call rank() "
             "and size() in the process that mpiexec started"
         )
     for name, value in ALGORITHM.items():

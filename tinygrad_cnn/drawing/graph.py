@@ -90,7 +90,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class DrawnNode:
-    """A call of an op, a folded module, or an array that is no call's result.
+    """A call of an op, a folded module, or an array that is not a call's result.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class DrawnNode:
     parameters : int
         The number of learned entries of a parameter or a module.
     step : int or None
-        Its position in the forward pass, from 0; None if it is no call's result.
+        Its position in the forward pass, from 0; None if it is not a call's result.
     backward_step : int or None
         Its position in the backward pass, from 0; None if it received no gradient.
     value, gradient : Statistics or None

@@ -28,7 +28,7 @@ _ORDERS: dict[int, tuple[Order, ...]] = {
 
 
 def arranged(images: Array) -> tuple[Array, Order]:
-    """Return the images and the order of their axes; copied if they are no contiguous planes."""
+    """Return the images and the order of their axes; copied if they are not contiguous planes."""
     if images.dtype.isnative:
         for order in _ORDERS[images.ndim]:
             if images.transpose(order).flags.c_contiguous:

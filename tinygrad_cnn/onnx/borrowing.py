@@ -27,7 +27,7 @@ def unchanged(model: Any) -> Iterator[None]:
     Parameters
     ----------
     model : Module or any
-        Nothing is done for what is no module. Modules whose sizes the first call determines keep
+        Nothing is done for what is not a module. Modules whose sizes the first call determines keep
         what that call made. Not restored are values of parameters, and what lies outside of the
         modules' attributes and the lists, dicts and sets in them.
 

@@ -80,7 +80,7 @@ class Body:
     from_nodes : set of str
         The constants that Constant nodes gave.
     inputs : list of ValueInfoProto
-        Those that are no constants.
+        Those that are not constants.
     arguments : set of str
         Their names.
     outputs : list of str

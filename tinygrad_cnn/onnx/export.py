@@ -35,7 +35,7 @@ Dynamic = Mapping[str, Mapping[int, str]]
 
 MOVING = ("reshape", "transpose")  # ops that give a parameter another shape
 
-FIXED = (int, float, str, type(None))  # arguments of the model that are no inputs of the file
+FIXED = (int, float, str, type(None))  # arguments of the model that are not inputs of the file
 
 
 def export(

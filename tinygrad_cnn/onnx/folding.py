@@ -187,8 +187,10 @@ class Folding:
         key = "then_branch" if condition.item() else "else_branch"
         body = call.operator.get(key)
         if not isinstance(body, Body) or body.inputs or len(body.outputs) < len(call.outputs):
-            raise OnnxError(f"{call.operator}: {key} is no graph with {len(call.outputs)} outputs "
-                            "and without inputs")  # fmt: skip
+            raise OnnxError(
+                f"{call.operator}: {key} is not a graph without inputs and with "
+                f"{len(call.outputs)} outputs"
+            )
         here = set(body.defines())
         names = {}
         for name in here & defined:

@@ -22,7 +22,7 @@ class Trials:
     """Chooses the lengths at which a model is tried.
 
     The runs have to show how each number of the program depends on the lengths. So every axis has
-    at least three lengths, no two axes vary alike, and the lengths are no multiples of each other:
+    at least three lengths, no two axes vary alike, and the lengths are not multiples of each other:
     n and 2n, both even, do not tell ⌊n/2⌋ from ⌈n/2⌉. Where the model takes multiples of a number
     only, such as images whose sides are divisible by 32, that number is found first.
 

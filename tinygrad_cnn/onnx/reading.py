@@ -51,7 +51,7 @@ def read_model(source: Any) -> tuple[Any, Path | None, str]:
     except Exception:  # protobuf's DecodeError, and others
         model = onnx.ModelProto()
     if not model.HasField("graph"):
-        raise OnnxError(f"load: {name}: this is no ONNX file, or a damaged one")
+        raise OnnxError(f"load: {name}: this is not an ONNX file, or a damaged one")
     return model, folder, name
 
 
@@ -64,7 +64,7 @@ def _contents(path: Path) -> bytes:
         reason = getattr(error, "strerror", None) or error
         raise OnnxError(f"load: {short(str(path))}: cannot be read: {reason}") from None
     if not stat.S_ISREG(status.st_mode):
-        raise OnnxError(f"load: {path}: this is no regular file")
+        raise OnnxError(f"load: {path}: this is not a regular file")
     if status.st_size > LARGEST:
         raise OnnxError(f"load: {path}: the file has {status.st_size:,} bytes, expected at most "
                         f"{LARGEST:,}; larger weights lie in a file of their own")  # fmt: skip
@@ -150,7 +150,7 @@ def input_of(info: Any) -> InputInfo:
     Raises
     ------
     OnnxError
-        If it is no tensor.
+        If it is not a tensor.
     """
     kind = info.type.WhichOneof("value")
     where = f"input {info.name!r}"

@@ -108,7 +108,7 @@ def part_calls(
     parts : iterable of (str, OnnxPart)
         Containers before their contents.
     held : collection of str
-        The values that are no inputs of a part: parameters, buffers and constants.
+        The values that are not inputs of a part: parameters, buffers and constants.
     """
     found: dict[int, list[PartCall]] = {}
     for path, part in parts:

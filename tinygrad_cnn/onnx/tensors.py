@@ -200,7 +200,7 @@ class TensorReader:
             path = Path(os.path.realpath(folder / location))
             is_file = path.is_file()
         except (OSError, ValueError):  # too long a name
-            raise OnnxError(f"{shown}, which is no path") from None
+            raise OnnxError(f"{shown}, which is not a path") from None
         if not path.is_relative_to(folder):
             raise OnnxError(f"{shown}, a link to outside the folder of the file")
         if not is_file:

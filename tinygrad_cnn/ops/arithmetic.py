@@ -355,7 +355,7 @@ def clip(x: Array, low: float | None = None, high: float | None = None) -> Array
     Tensor([0. , 0.5, 1. ])
     """
     if low is None and high is None:
-        raise ValueError("clip: neither low nor high was given")
+        raise ValueError("clip: low and high are None, expected at least one of them")
     if not (-np.inf if low is None else low) <= (np.inf if high is None else high):
         raise ValueError(f"clip: low is {low} and high is {high}, expected low ≤ high")
     if np.iscomplexobj(x):

@@ -303,7 +303,9 @@ def convolution_windows(
             f"({image}: {x}, w: {w}, groups={groups})"
         )
     if w[0] % groups:
-        raise ValueError(f"{name}: w has {w[0]} output channels, no multiple of groups={groups}")
+        raise ValueError(
+            f"{name}: w has {w[0]} output channels, expected a multiple of groups={groups}"
+        )
     return windows(name, (x[-2], x[-1]), (w[2], w[3]), stride, padding, dilation)
 
 

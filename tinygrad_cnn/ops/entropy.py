@@ -25,6 +25,7 @@ from tinygrad_cnn.ops.loss import Reduction, check_pair, check_reduction, divide
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.ops.targets import checked_target, class_axis, refuse_ambiguous, without
+from tinygrad_cnn.support.arguments import first_index, indexed
 
 
 @op(
@@ -309,8 +310,10 @@ def binary_cross_entropy(
     check_pair(name, prediction, target, reduction)
     p = np.asarray(array_of(prediction)).real
     if p.size and not (p.min() >= 0 and p.max() <= 1):
+        index = first_index(~((p >= 0) & (p <= 1)))
         raise ValueError(
-            f"{name}: prediction is not from 0 to 1; for logits, use {name}_with_logits"
+            f"{name}: {indexed('prediction', index)} is {p[index]}, expected 0 to 1; for logits, "
+            f"use {name}_with_logits"
         )
     one = mul(target, _log(prediction))
     below = _is_less(prediction, 1.0)  # then ln(1 − p) ≥ −38

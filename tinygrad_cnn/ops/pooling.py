@@ -199,8 +199,8 @@ def scatter_windows(
     Raises
     ------
     ValueError
-        If `u` or `winner` does not have the shape of such a pooling's output, a winner is no cell
-        of a window, or an option is out of range.
+        If `u` or `winner` does not have the shape of such a pooling's output, or a winner or an
+        option is out of range.
 
     Examples
     --------

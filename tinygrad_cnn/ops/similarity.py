@@ -13,7 +13,7 @@ from tinygrad_cnn.ops.arithmetic import clip, div, maximum, minimum, sub, where
 from tinygrad_cnn.ops.loss import Reduction, check_reduction, reduced
 from tinygrad_cnn.ops.reduction import sum as sum_over
 from tinygrad_cnn.ops.statistics import norm
-from tinygrad_cnn.support.arguments import number
+from tinygrad_cnn.support.arguments import first_index, indexed, number
 
 
 @composition(formula="x / max(‖x‖, ε)")
@@ -197,8 +197,12 @@ def cosine_embedding(
             "(N, D) twice and (N,)"
         )
     check_reduction("cosine_embedding", reduction, signs.shape)
-    if not np.isin(signs, (1, -1)).all():
-        raise ValueError("cosine_embedding: target holds other values than 1 and -1")
+    known = np.isin(signs, (1, -1))
+    if not known.all():
+        index = first_index(~known)
+        raise ValueError(
+            f"cosine_embedding: {indexed('target', index)} is {signs[index]}, expected 1 or -1"
+        )
     cosine = cosine_similarity(x1, x2, -1)
     return reduced(where(_agree(target), 1.0 - cosine, clip(cosine - margin, 0.0)), reduction)
 

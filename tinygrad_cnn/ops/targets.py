@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine.arrays import Shape
 from tinygrad_cnn.ops.loss import share
+from tinygrad_cnn.support.arguments import first_index, indexed
 
 
 @dataclass(slots=True)
@@ -148,7 +149,10 @@ def without(shape: Shape, at: int) -> Shape:
 def _rows(name: str, target: NDArray[Any], at: int) -> NDArray[Any]:
     """Return rows of class weights; raise if they are invalid."""
     if target.size and not (target.min() >= 0 and target.max() < np.inf):
-        raise ValueError(f"{name}: target holds a negative number, NaN or infinity")
+        index = first_index(~((target >= 0) & (target < np.inf)))
+        raise ValueError(
+            f"{name}: {indexed('target', index)} is {target[index]}, expected a finite number >= 0"
+        )
     if target.dtype.kind != "f" and not (target.sum(axis=at) == 1).all():
         raise ValueError(
             f"{name}: target holds {target.dtype} of the shape of the logits, {target.shape}, "

@@ -181,7 +181,7 @@ def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
     Raises
     ------
     ValueError
-        If the number of channels is no multiple of r².
+        If the number of channels is not a multiple of r².
 
     Notes
     -----
@@ -225,7 +225,7 @@ def pixel_unshuffle(x: Array, downscale_factor: int) -> Array:
     Raises
     ------
     ValueError
-        If height or width is no multiple of r.
+        If height or width is not a multiple of r.
 
     Examples
     --------

@@ -21,7 +21,7 @@ class CombinedLR(LRScheduler):
         owner = type(self).__name__
         self.schedulers = list(schedulers)
         if not self.schedulers:
-            raise ValueError(f"{owner}: schedulers is empty")
+            raise ValueError(f"{owner}: schedulers is empty, expected one or more")
         for i, each in enumerate(self.schedulers):
             if not isinstance(each, LRScheduler) or isinstance(each, ReduceLROnPlateau):
                 raise TypeError(

@@ -29,7 +29,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     A metric improves on the best so far if it is below best − threshold·|best| (for mode "max":
     above best + threshold·|best|). Once it has not improved more than `patience` times in a row,
-    lr ← lr · factor, and the count restarts. NaN is no improvement.
+    lr ← lr · factor, and the count restarts. NaN is not an improvement.
 
     Parameters
     ----------

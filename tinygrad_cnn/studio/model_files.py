@@ -34,7 +34,7 @@ KEY = "settings"
 
 
 class UnusableModelError(ValueError):
-    """The file is no model, or not one that the studio supports; the message gives the reason."""
+    """The file is not a model that the studio supports; the message gives the reason."""
 
 
 class Contents(NamedTuple):
@@ -82,8 +82,8 @@ def read(contents: bytes) -> TrainedModel:
     Raises
     ------
     UnusableModelError
-        If the file is no complete safetensors file of modest size with settings; if its checksum,
-        where present, is wrong; if the model is not in ``MODEL_OPTIONS`` with allowed options
+        If the file is not a complete safetensors file of modest size with settings; if it has a
+        checksum that is wrong; if the model is not in ``MODEL_OPTIONS`` with allowed options
         (custom code is not); if it was not trained on one of ``IMAGE_SETS``; if the weights
         have wrong names, shapes or dtypes, are not all finite, or give outputs that are not finite.
     """

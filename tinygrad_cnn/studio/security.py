@@ -43,7 +43,7 @@ PUBLIC = "/static/css/", "/static/favicon.svg"  # what the page for the token is
 REMEMBERED_SECONDS = 30 * 24 * 3600
 WRONG = "this is not the studio's token"
 MOST_WRONG = 4096
-"""Wrong tokens to remember: one that is sent again is no further guess."""
+"""Wrong tokens to remember: one that is sent again is not a further guess."""
 
 
 class Security:

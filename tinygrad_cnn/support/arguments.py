@@ -18,6 +18,16 @@ def native(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.dtype.isnative else array.astype(np.result_type(array.dtype))
 
 
+def first_index(mask: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Return the index of the first True entry of `mask`, in row-major order."""
+    return tuple(np.argwhere(mask)[0].tolist())
+
+
+def indexed(name: str, index: tuple[int, ...]) -> str:
+    """Return an entry as messages name it, such as "x[0, 2]"; "x" without axes."""
+    return f"{name}[{', '.join(map(str, index))}]" if index else name
+
+
 def whole(owner: str, argument: str, value: Any, least: int = 1) -> int:
     """Return an integer of at least `least` as an int; else raise ValueError."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:

@@ -23,7 +23,7 @@ class Choice:
     defaults : mapping
         Arguments of this row, instead of the factory's own defaults.
     arguments : tuple of str
-        Arguments that are no options, since they come from elsewhere.
+        Arguments that are not options, since they come from elsewhere.
     """
 
     label: str

@@ -24,7 +24,7 @@ class FileLock:
     """A lock that is released when its process ends, in any way: ``with FileLock(path):``.
 
     The operating system holds it for the process, so that a process that was killed holds none:
-    a file that is left behind is no lock.
+    a file that is left behind is not a lock.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ class _Follower(Callback):
         return None
 
     def epoch(self, history: History) -> bool | None:
-        """Compare the epoch with the best before; ties and NaN are no improvement."""
+        """Compare the epoch with the best before; ties and NaN are not improvements."""
         self._compare(history[-1])
         return None
 
@@ -74,7 +74,7 @@ class _Follower(Callback):
         if math.isnan(value) and not self.best_epoch and not self.waited:
             warnings.warn(
                 f"{type(self).__name__}: {self.monitor} is NaN in epoch {row.epoch}, so that no "
-                "epoch can be the best; labels that are no classes have no accuracy",
+                "epoch can be the best; labels that are not classes have no accuracy",
                 stacklevel=2,
             )
         if not self._improved(float(value)):

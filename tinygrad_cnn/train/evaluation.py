@@ -150,7 +150,7 @@ class Meter:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The further metrics; NaN before the first batch, and if labels are no classes."""
+        """The further metrics; NaN before the first batch, and if labels are not classes."""
         return {
             name: math.nan if sums is None or not self.images else _value(self.further[name], sums)
             for name, sums in self._sums.items()
@@ -288,7 +288,7 @@ def evaluated(
             batch += 1
     meter = meter.merged(guard_of(model))
     if not meter.images:
-        raise ValueError("evaluate: the loader is empty")
+        raise ValueError("evaluate: the loader is empty, expected at least one batch")
     return Evaluation(meter.loss, meter.accuracy, meter.confusion, meter.metrics)
 
 

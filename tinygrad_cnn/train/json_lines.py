@@ -220,7 +220,7 @@ def _event(line: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        raise ValueError("is no JSON object with an event")
+        raise ValueError("is not a JSON object with an event")
     return event
 
 

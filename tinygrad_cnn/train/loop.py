@@ -248,7 +248,8 @@ def fit(
     CompileError
         With `compile`, if the step cannot be captured; the message has the line.
     TypeError
-        If a callback returns anything but True, False or None, or one of its metrics is no number.
+        If a callback returns anything but True, False or None, or has a metric that is not a
+        number.
 
     Warns
     -----
@@ -447,7 +448,7 @@ def _added(
         for name, value in callback.metrics.items():
             if not isinstance(name, str) or not name or name in taken or name in found:
                 raise ValueError(
-                    f"{owner}: {name!r} is no new column; there are {', '.join(taken)}"
+                    f"{owner}: {name!r} is not a new column; there are {', '.join(taken)}"
                 )
             real = isinstance(value, int | float | np.integer | np.floating)
             if not real or isinstance(value, bool):

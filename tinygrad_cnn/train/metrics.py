@@ -51,7 +51,7 @@ class Metric:
     """
 
     def count(self, outputs: NDArray[Any], labels: NDArray[Any]) -> Counts | None:
-        """Return the counts of a batch, an array; None if labels are no classes but weights."""
+        """Return the counts of a batch, an array; None if labels are not classes but weights."""
         raise NotImplementedError(f"{type(self).__name__} has no count(outputs, labels)")
 
     def value(self, counts: Counts) -> float:
@@ -316,8 +316,8 @@ def checked_metrics(
     for name, metric in metrics.items():
         if not isinstance(name, str) or not name or name in taken or name.startswith("validation_"):
             raise ValueError(
-                f"{owner}: a metric has the name {name!r}; expected one that is no column of the "
-                f"history ({', '.join(taken)}) and does not start with validation_"
+                f"{owner}: a metric has the name {name!r}; expected a name that is not a column of "
+                f"the history ({', '.join(taken)}) and does not start with validation_"
             )
         if not isinstance(metric, Metric) and (not callable(metric) or isinstance(metric, type)):
             raise TypeError(

@@ -58,7 +58,7 @@ class OnnxFile(ModelFile):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The metadata; ModelFileError if this is no ONNX file."""
+        """The metadata; ModelFileError if this is not an ONNX file."""
         return {each.key: each.value for each in self._parsed.metadata_props}
 
     @property

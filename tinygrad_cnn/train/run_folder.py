@@ -29,7 +29,7 @@ from tinygrad_cnn.train.state import read_state, read_weights
 
 __all__ = ["RunFolder", "TrainedModel", "build_model", "load_run"]
 
-MOST_NAMED = 5  # of the runs in a folder that is no run
+MOST_NAMED = 5  # of the runs in a folder that is not a run
 WEIGHTS = ("best", "last")
 
 

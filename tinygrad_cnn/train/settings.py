@@ -181,8 +181,8 @@ class TrainingSettings:
                 found[name] = METRICS[name]
             elif model_file is None:
                 raise ValueError(
-                    f"train: {text} is no metric of this model; expected a name in the file of a "
-                    "model of your own, or one of " + ", ".join(METRICS)
+                    f"train: {text} is not a metric of this model; expected a name in the file of "
+                    f"a model of your own, or one of {', '.join(METRICS)}"
                 )
             else:
                 found[name] = model_file.metric(name)

@@ -27,7 +27,7 @@ def forward_pass(owner: str, model: Module, loss: Loss, compile: bool = False) -
     Raises
     ------
     ValueError
-        If `compile` is no bool, or the model is a DataParallel on several ranks.
+        If `compile` is not a bool, or the model is a DataParallel on several ranks.
     """
 
     def forward(images: Tensor, labels: NDArray[Any]) -> tuple[Tensor, Tensor]:

@@ -63,7 +63,7 @@ def decoded(contents: bytes, name: str) -> dict[str, NDArray[Any]]:
 
 
 def other_kind(contents: bytes, name: str) -> str:
-    """Return the message about a file that is no safetensors file, or "" if the kind is unknown."""
+    """Return the message about a file that is not safetensors, or "" if the kind is unknown."""
     if is_pickle(contents, name):
         return (
             f"{name}: is a pickle, as torch.save writes it. Reading a pickle can run any code, so "

@@ -168,7 +168,7 @@ class ScalingMeasurement:
         try:
             return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path}: is no measurement of scaling: {error}") from error
+            raise ValueError(f"{path}: is not a measurement of scaling: {error}") from error
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write a JSON file atomically, one row a line."""

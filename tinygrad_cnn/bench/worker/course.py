@@ -91,7 +91,7 @@ class Course(NamedTuple):
             test_labels=self.test_labels,
             updates_per_epoch=self.updates_per_epoch,
             shift=self.shift,
-            **weights,  # type: ignore[arg-type]  # savez's own argument is no array
+            **weights,  # type: ignore[arg-type]  # savez's own argument is not an array
         )
 
     @classmethod

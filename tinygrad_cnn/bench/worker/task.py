@@ -126,7 +126,7 @@ def parametrized(layers: Sequence[LayerData]) -> Iterator[LayerData]:
 
 
 def arguments(layer: LayerData) -> tuple[list[Any], dict[str, Any]]:
-    """Return the positional arguments and the keywords of a layer that is no join.
+    """Return the positional arguments and the keywords of a layer that is not a join.
 
     Examples
     --------

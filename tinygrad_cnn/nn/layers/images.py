@@ -168,7 +168,7 @@ class PixelShuffle(Parameterless):
     Raises
     ------
     ValueError
-        If `upscale_factor` is below 1. On a call, if the channels are no multiple of r².
+        If `upscale_factor` is below 1. On a call, if the channels are not multiples of r².
 
     Examples
     --------
@@ -197,7 +197,7 @@ class PixelUnshuffle(Parameterless):
     Raises
     ------
     ValueError
-        If `downscale_factor` is below 1. On a call, if height or width is no multiple of r.
+        If `downscale_factor` is below 1. On a call, if height or width is not a multiple of r.
 
     Examples
     --------

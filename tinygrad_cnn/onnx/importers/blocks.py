@@ -14,7 +14,7 @@ def _(node: Operator, x: Any) -> Any:
     n, channels, height, width = _image(node, x)
     size, rest = _size(node), channels // _size(node) ** 2
     if channels % size**2:
-        raise refused(node, f"x has {channels} channels, blocksize is {size}")
+        raise refused(node, f"x has {channels} channels, expected a multiple of {size}²")
     # the rows and columns of a block come before the channel (DCR), or after it (CRD)
     if node.get("mode", "DCR") == "DCR":
         parts, order = (n, size, size, rest, height, width), (0, 3, 4, 1, 5, 2)
@@ -29,7 +29,7 @@ def _(node: Operator, x: Any) -> Any:
     n, channels, height, width = _image(node, x)
     size = _size(node)
     if height % size or width % size:
-        raise refused(node, f"x is {height} x {width}, blocksize is {size}")
+        raise refused(node, f"x is {height} x {width}, expected multiples of blocksize={size}")
     height, width = height // size, width // size
     order = (0, 3, 5, 1, 2, 4) if node.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
     y = ops.transpose(x.reshape((n, channels, height, size, width, size)), order)

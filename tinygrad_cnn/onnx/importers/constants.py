@@ -70,7 +70,7 @@ def _(node: Operator, x: Array) -> Array:
 @importer("CastLike")
 def _(node: Operator, x: Array, like: Array) -> Array:
     if like.dtype.isbuiltin != 1:  # a dtype of another package: of 8 bits and fewer
-        raise refused(node, f"data type {like.dtype}")
+        raise refused(node, f"the data type {like.dtype} is not supported")
     return _cast(node, x, like.dtype)
 
 
@@ -78,7 +78,7 @@ def _(node: Operator, x: Array, like: Array) -> Array:
 def _(node: Operator, x: Array) -> Array:
     dtype = dtype_of(node.get("to"), str(node))
     if dtype.itemsize != x.dtype.itemsize or node.get("to") in (10, 16):
-        raise refused(node, f"{x.dtype} as data type {node.get('to')}")
+        raise refused(node, f"x holds {x.dtype}, expected a data type as wide as {dtype.name}")
     return np.array(plain(x), order="C").view(dtype)
 
 
@@ -89,7 +89,7 @@ def _(node: Operator, x: Array) -> Array:
 def _(node: Operator, start: Array, limit: Array, delta: Array) -> Array:
     first, last, step = (plain(x).reshape(()) for x in (start, limit, delta))
     if not step:
-        raise refused(node, "delta is 0")
+        raise refused(node, "delta is 0, expected another number")
     if not is_floating(start):
         return np.arange(*(n.item() for n in (first, last, step)), dtype=first.dtype)
     count = max(int(np.ceil((last - first) / step)), 0)

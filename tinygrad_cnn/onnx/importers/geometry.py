@@ -138,7 +138,8 @@ def axes_of(node: Operator, axes: Any, rank: int) -> list[int]:
     """Return axes counted from the first one."""
     found = [int(axis) + rank * (axis < 0) for axis in np.ravel(axes).tolist()]
     if len(set(found)) < len(found) or not all(0 <= axis < rank for axis in found):
-        raise refused(node, f"axes are {np.ravel(axes).tolist()}, x has {rank}")
+        given = np.ravel(axes).tolist()
+        raise refused(node, f"axes are {given}, expected distinct ones of the {rank} of x")
     return found
 
 
@@ -151,4 +152,4 @@ def _automatic(node: Operator, auto: str, n: int, stride: int, reach: int) -> tu
         return total // 2, total - total // 2
     if auto == "SAME_LOWER":
         return total - total // 2, total // 2
-    raise refused(node, f"auto_pad is {auto!r}")
+    raise refused(node, f"auto_pad is {auto!r}, expected NOTSET, VALID, SAME_UPPER or SAME_LOWER")

@@ -151,7 +151,7 @@ def scattered(
 ) -> Array:
     """Return `x` with `updates` written, or combined with what stands there, at an index."""
     if reduction != "none" and reduction not in _REDUCTIONS:
-        raise refused(node, f"reduction is {reduction!r}")
+        raise refused(node, f"reduction is {reduction!r}, expected one of {['none', *_REDUCTIONS]}")
     if not is_floating(x):
         return _written(plain(x), index, plain(updates), reduction)
     if reduction in ("none", "add"):

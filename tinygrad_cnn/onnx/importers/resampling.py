@@ -77,7 +77,7 @@ def _resized(
             x = _extrapolated(node, x, place, axis, transformation)
         return x
     if mode not in ("linear", "bilinear", "trilinear", "cubic"):
-        raise refused(node, f"mode is {mode!r}")
+        raise refused(node, f"mode is {mode!r}, expected nearest, linear or cubic")
     if x.dtype.kind != "f":
         raise refused(node, f"x holds {x.dtype}, expected floats for mode {mode!r}")
     if _is_usual(node, axes, transformation):
@@ -157,7 +157,10 @@ def _new(
     if policy == "stretch":
         return [(int(size), ratio) for size, ratio in zip(sizes, ratios, strict=True)]
     if policy not in ("not_larger", "not_smaller"):
-        raise refused(node, f"keep_aspect_ratio_policy is {policy!r}")
+        raise refused(
+            node,
+            f"keep_aspect_ratio_policy is {policy!r}, expected stretch, not_larger or not_smaller",
+        )
     ratio = min(ratios) if policy == "not_larger" else max(ratios)
     return [(math.floor(ratio * n + 0.5), ratio) for n in old]
 
@@ -193,7 +196,7 @@ def _centers(axis: ResizedAxis, transformation: str, dtype: type[Any]) -> Values
         if length == 1:
             return np.full_like(i, (first + last) / 2)
         return np.asarray(dtype(first) + i * dtype((last - first) / (length - 1)))
-    raise ValueError(f"coordinate_transformation_mode is {transformation!r}")
+    raise ValueError(f"coordinate_transformation_mode is {transformation!r}, which is unknown")
 
 
 def _nearest(axis: ResizedAxis, center: Values, rounding: str) -> NDArray[np.intp]:

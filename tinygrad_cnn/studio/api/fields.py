@@ -14,7 +14,7 @@ LARGEST_ID = 2**63 - 1
 
 
 class RequestBody(BaseModel):
-    """A body of which nothing is ignored, and no value is converted: `true` is no number."""
+    """A body of which nothing is ignored, and no value is converted: `true` is not a number."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 

@@ -121,7 +121,7 @@ class Store:
         Raises
         ------
         DamagedStoreError
-            If the file is no database, or from a newer version of the package.
+            If the file is not a database, or from a newer version of the package.
         OSError
             If it or its folder cannot be created.
         """

@@ -38,7 +38,7 @@ def add(
     Raises
     ------
     ValueError
-        If the name is invalid, the label is no digit, or the input has another length.
+        If the name is invalid, the label is not a digit, or the input has another length.
     """
     if len(input) != 28 * 28:
         raise ValueError(f"drawing: the input has {len(input)} bytes, expected 784")

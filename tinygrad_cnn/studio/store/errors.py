@@ -33,7 +33,7 @@ class ConflictError(ValueError):
 
 
 class DamagedStoreError(RuntimeError):
-    """The file is no database, is damaged, or is from a newer version of the package."""
+    """The file is not a database, is damaged, or is from a newer version of the package."""
 
 
 class OtherVersionError(DamagedStoreError):

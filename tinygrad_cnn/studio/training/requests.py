@@ -256,7 +256,7 @@ def fine_tune_request(
     data = model.settings["data"]["source"]
     if data not in DRAWN_SETS:
         raise ConflictError(
-            f"the model {model.name!r} was trained on pictures that are no digits, so it cannot "
+            f"the model {model.name!r} was trained on pictures that are not digits, so it cannot "
             "learn from drawings: choose a model of digits"
         )
     chosen = TrainingSettings(epochs=epochs, lr=lr, seed=seed, **cast(Any, FINE_TUNING))

@@ -106,7 +106,7 @@ export function verdict() {
 
 function explain({ score, threshold, false_positive_rate: rate }) {
   dialog(
-    "Why a drawing that is no digit gets a probability",
+    "Why a drawing that is not a digit gets a probability",
     element(
       "p",
       { class: "reason" },
@@ -120,7 +120,7 @@ function explain({ score, threshold, false_positive_rate: rate }) {
     element(
       "p",
       {},
-      `It is ${score.toFixed(1)} here, above the threshold of ${threshold.toFixed(1)}. Only ${percent(rate)} of the test images, all of them digits, are so far away. About half of the signs that are no digits are noticed: the others have the features of digits.`,
+      `It is ${score.toFixed(1)} here, above the threshold of ${threshold.toFixed(1)}. Only ${percent(rate)} of the test images, all of them digits, are so far away. About half of the signs that are not digits are noticed: the others have the features of digits.`,
     ),
   );
 }
