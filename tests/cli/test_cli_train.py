@@ -151,7 +151,7 @@ def test_an_interrupted_training_says_so_and_is_resumed(
     assert "; to continue:\n  tinygrad-cnn train --resume run\n" in result.stdout
     assert Path("run/curves.png").exists()
     out = ok(call("train", "--resume", "run"))
-    assert "Going on in epoch 3, after batch 2 of 3, at learning rate " in out
+    assert "Continuing in epoch 3, after batch 2 of 3, at learning rate " in out
     assert re.findall(r"^  (\d)/3", out, re.M) == ["3"]
     assert Path("run/weights.safetensors").read_bytes() == (
         Path("whole/weights.safetensors").read_bytes()
@@ -161,7 +161,7 @@ def test_an_interrupted_training_says_so_and_is_resumed(
     assert Path("run/curves.png").exists()
     out = ok(call("train", "--resume", "run", "--epochs", 4))
     assert "Changed: epochs from 3 to 4." in out
-    assert "Going on in epoch 4, from its beginning, at learning rate 0.00" in out
+    assert "Continuing in epoch 4, from its beginning, at learning rate 0.00" in out
 
 
 def test_a_training_that_diverges_says_what_to_try(call: Call, few_file: str) -> None:

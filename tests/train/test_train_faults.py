@@ -100,7 +100,7 @@ def test_of_a_bad_checkpoint_the_one_before_is_used_and_both_are_named(
     change, says = DAMAGE[damage]
     before, newest = run.checkpoints
     change(newest)
-    with pytest.warns(UserWarning, match=r"going|goes on from the checkpoint before") as warned:
+    with pytest.warns(UserWarning, match="continues from the checkpoint before") as warned:
         resumed = TrainingRun.resumed(run)
     message = str(warned[0].message)
     assert all(text in message for text in (newest.name, says, before.name)), message

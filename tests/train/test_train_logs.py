@@ -262,7 +262,7 @@ def test_a_damaged_line_is_named_and_does_not_keep_a_run_from_going_on(
             "expected epoch 2",
         ),
         ({"event": "epoch", **dict.fromkeys(Epoch(1, 1.0).as_dict(), "x")}, "could not convert"),
-        ({"event": "resume", "epoch": 7}, "line 3: a run goes on after epoch 7; there are 1"),
+        ({"event": "resume", "epoch": 7}, "line 3: it continues after epoch 7; there are 1"),
         ({"event": "resume"}, "line 3: 'epoch' is missing"),
     ],
 )

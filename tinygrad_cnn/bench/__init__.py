@@ -1,4 +1,4 @@
-"""Benchmarks: training steps, ops, memory and recording overhead, beside other frameworks."""
+"""Benchmarks of training steps, ops, memory and overhead, compared with other frameworks."""
 
 from typing import TYPE_CHECKING
 

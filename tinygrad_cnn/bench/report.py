@@ -111,7 +111,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkSummary:
-    """One workload beside PyTorch: our figures divided by its lowest over both layouts.
+    """One workload compared with PyTorch: our figures divided by its lowest over both layouts.
 
     Attributes
     ----------

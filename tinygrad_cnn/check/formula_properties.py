@@ -13,7 +13,7 @@ from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.engine.arrays import Array
 
 QUANTITIES = ("n", "μ", "σ²", "x̂")
-"""Letters beside the parameters: a count, a mean, a variance, and (x − μ) / √(σ² + ε)."""
+"""Letters besides the parameters: a count, a mean, a variance, and (x − μ) / √(σ² + ε)."""
 
 CANCELLATION = 4 * float(np.finfo(np.float64).eps)
 """The rounding of a formula that adds to 1, relative to its inputs, as x·tanh(ln(1 + eˣ)) does."""

@@ -1,4 +1,4 @@
-"""``tinygrad-cnn bench``: benchmark this package beside the installed peers."""
+"""``tinygrad-cnn bench``: benchmark this package against the installed frameworks."""
 
 from __future__ import annotations
 

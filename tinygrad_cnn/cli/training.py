@@ -229,7 +229,7 @@ def _progress(run: TrainingRun, folder: RunFolder) -> str:
 
 
 def _show_place(screen: Console, run: TrainingRun) -> None:
-    """Print where a resumed run goes on, and what was changed."""
+    """Print where a resumed run continues, and what was changed."""
     done, batch = len(run.history), run.batches_done
     if run.settings.changes and run.settings.changes[-1]["epoch"] == done:
         changes = {k: v for k, v in run.settings.changes[-1].items() if k != "epoch"}
@@ -240,7 +240,7 @@ def _show_place(screen: Console, run: TrainingRun) -> None:
     else:
         place = f"after batch {batch} of {len(run.loader)}" if batch else "from its beginning"
         rate = f"{run.optimizer.lr:.3g}"
-        screen.print(f"Going on in epoch {done + 1}, {place}, at learning rate {rate}.\n")
+        screen.print(f"Continuing in epoch {done + 1}, {place}, at learning rate {rate}.\n")
 
 
 def _draw(screen: Console, run: TrainingRun, folder: RunFolder, quiet: bool) -> None:

@@ -98,7 +98,7 @@ class Declaration(Generic[P]):
     entries : dict of str to callable
         How derivations write an entry of a derivative; see `entry`.
     quantities : callable or None
-        The quantities that entries use beside the parameters; see `letters`.
+        The quantities that entries use besides the parameters; see `letters`.
     residuals : dict of str to callable
         Extra values that rules may use, computed only if a rule asks for them.
     intermediates : dict of str to callable
@@ -238,7 +238,7 @@ class Declaration(Generic[P]):
         return register
 
     def letters(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Declare the quantities that entries use beside the parameters, such as x̂.
+        """Declare the quantities that entries use besides the parameters, such as x̂.
 
         The decorated function has keyword-only arguments, as that of an `entry`. It returns a
         mapping from each letter to its shape and its definition, in which parameters and other

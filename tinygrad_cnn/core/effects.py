@@ -1,4 +1,4 @@
-"""Effects: functions that change, draw or measure something beside the ops that they are called by.
+"""Effects: functions that change, draw or measure something that no op declares.
 
 A captured step (`compiler`) knows what ops do from their declarations. An optimizer's step, the
 draws of a dropout and the running statistics of a batch norm are not ops: such a function is marked

@@ -72,7 +72,7 @@ def _of_tensors(op: Declaration[Any], operands: list[Any]) -> np.dtype[Any] | No
 def _computable(op: Declaration[Any], arrays: list[Any]) -> tuple[list[Any], bool]:
     """Return `arrays` in a dtype that is safe for this op, and whether to round to float16.
 
-    Integers beside floating arrays take their dtype; integers alone take the dtype that the op
+    Integers take the dtype of floating arrays in the call. Alone they take the dtype that the op
     declares, so that they do not overflow. In float16 a sum of squares overflows at 256.
     """
     dtypes = {array.dtype for array in arrays if array is not None}

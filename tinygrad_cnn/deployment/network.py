@@ -53,7 +53,7 @@ class NumpyNetwork:
         array.
     arrays : dict of str to ndarray
     imports : set of str
-        Lines, beside that of NumPy.
+        Import lines, besides that of NumPy.
     """
 
     functions: list[str]

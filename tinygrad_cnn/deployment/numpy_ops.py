@@ -372,7 +372,7 @@ def group_norm(x: Any, groups: Any, weight: Any = None, bias: Any = None, eps: A
 
 @numpy_source("norm")
 def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
-    """Return (Σ |x|ᵖ)^(1/p), without overflow on the way."""
+    """Return (Σ |x|ᵖ)^(1/p), without intermediate overflow."""
     x = np.abs(x)
     largest = x.max(axis, keepdims=True, initial=0)
     unit = np.where(largest > 0, largest, np.ones_like(largest))

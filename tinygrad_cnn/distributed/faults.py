@@ -167,7 +167,7 @@ class OneRank:
     def print_shared(self, message: str) -> None:
         """Print the message of an error that all ranks raise, and that ends this one, once.
 
-        Rank 0 prints it; if the program goes on there, another rank does at its end.
+        Rank 0 prints it; if the program continues there, another rank does at its end.
         """
         print(message, file=sys.stderr)
 

@@ -158,7 +158,7 @@ def _wait_until_all_ranks_start() -> ModuleType:
 def watch_start() -> None:
     """Let an exception that nothing catches end all ranks, also before MPI is initialized.
 
-    The others wait for this process in MPI_Init, and the launcher goes on if it merely exits.
+    If it merely exits, the others keep waiting for it in MPI_Init, and the launcher for them.
     """
     before = sys.excepthook
 

@@ -1,4 +1,4 @@
-"""Registering parameters and buffers by name, beside setting them as attributes."""
+"""Registering parameters and buffers by name, instead of setting them as attributes."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ LocalEntry: TypeAlias = tuple[Index, str]
 """The index of the argument, and the formula."""
 
 Quantities: TypeAlias = dict[str, tuple[Shape, str]]
-"""The shape and the definition of quantities that entries use beside the parameters."""
+"""The shape and the definition of quantities that entries use besides the parameters."""
 
 ORDER = "ikjplmorstuvhe"
 

@@ -79,7 +79,7 @@ def std(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> A
 
 @composition(formula="(Σ |x|ᵖ)^(1/p)")
 def norm(x: Array, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Return the vector norm of the entries of `x` along `axis`, without overflow on the way.
+    """Return the vector norm of the entries of `x` along `axis`, without intermediate overflow.
 
     Parameters
     ----------

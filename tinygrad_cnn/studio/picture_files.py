@@ -118,7 +118,7 @@ def _jpeg(contents: bytes) -> tuple[tuple[int, int], bytes]:
             end = following.start() if following else len(contents)
             scanned += size[0] * size[1]
             if scanned > MOST_SCANNED:
-                raise Problem("too-large", "the picture has too many scans: save it once more")
+                raise Problem("too-large", "the picture has too many scans: save it again")
         if marker in JPEG_KEPT or marker in JPEG_FRAMES or marker == 0xDA:
             kept.append(contents[begin:end])
         elif marker == 0xE1 and contents.startswith(EXIF_START, place + 2):
@@ -246,7 +246,7 @@ def _checked(width: int, height: int) -> tuple[int, int]:
 
 
 def _parts() -> Problem:
-    return Problem("too-large", "the picture's file has too many parts: save it once more")
+    return Problem("too-large", "the picture's file has too many parts: save it again")
 
 
 def _damaged(reason: str) -> Problem:

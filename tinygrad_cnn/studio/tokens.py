@@ -38,7 +38,7 @@ class Credentials(NamedTuple):
     def of(cls, data_dir: Path, token: str | None = None) -> Credentials:
         """Return the credentials of a data folder.
 
-        They stay the same when the server restarts: its open pages go on.
+        They stay the same when the server restarts: its open pages keep working.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Checkpoints: all state of a training, saved so that it goes on with the same bits."""
+"""Checkpoints: all state of a training, saved so that a resumed one has the same bits."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Checkpoint:
     ----------
     model : Module
         Parameters, buffers, and own state such as random generators. If it is a `DataParallel`, all
-        ranks call the same methods; rank 0 reads and writes. Another number of ranks can go on.
+        ranks call the same methods; rank 0 reads and writes. Another number of ranks can continue.
     optimizer : Optimizer
     schedule : LRScheduler, optional
     loader : DataLoader or other object with ``state_dict()`` and ``load_state_dict()``, optional
@@ -323,7 +323,7 @@ class Checkpoint:
                 continue
             if problems and not self._ranks.rank:
                 warnings.warn(
-                    f"{'; '.join(problems)}. Training goes on from the checkpoint before, "
+                    f"{'; '.join(problems)}. Training continues from the checkpoint before, "
                     f"{path.name}",
                     stacklevel=2,
                 )
@@ -449,7 +449,7 @@ class Checkpoint:
         with self._entered:
             if kind is None and self.steps > self._saved[0]:
                 self.save()
-        self._restored = False  # used again, it goes on from what is in the folder
+        self._restored = False  # used again, it continues from what is in the folder
         if kind is None:
             self._agreed("the end")
             if self._signal is not None:

@@ -238,7 +238,7 @@ def _epochs(events: Iterator[tuple[int, dict[str, Any]]], path: Path | None = No
                 case "resume":
                     done = int(event["epoch"])
                     if not 0 <= done <= len(rows):
-                        raise ValueError(f"a run goes on after epoch {done}; there are {len(rows)}")
+                        raise ValueError(f"it continues after epoch {done}; there are {len(rows)}")
                     del rows[done:]
                 case "epoch":
                     row = Epoch.from_dict({k: v for k, v in event.items() if k not in OWN})

@@ -219,7 +219,7 @@ def fit(
         Further metrics, as for `evaluate`, over the training examples and the validation set: the
         columns NAME and validation_NAME of the history.
     checkpoint : Checkpoint, optional
-        Of the model and the optimizer. Training goes on from the newest one in its folder, also
+        Of the model and the optimizer. Training continues from the newest one in its folder, also
         within an epoch; one is written at its interval, after every epoch, and at Ctrl-C or
         SIGTERM after the current step. The bits are those of an uninterrupted run. It holds the
         history, the callbacks and the position of the loader, too; a loader without
@@ -421,7 +421,7 @@ def _restore(
     running: RunningEpoch,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Let `checkpoint` hold all of `fit`, and go on from the newest one."""
+    """Let `checkpoint` hold all of `fit`, and continue from the newest one."""
     checkpoint.track("history", history)
     checkpoint.track("epoch", running)
     number = Counter[str]()

@@ -17,7 +17,7 @@ __all__ = ["RunningEpoch"]
 
 
 class RunningEpoch:
-    """The position of `fit` within an epoch: what a checkpoint needs beside the history.
+    """The position of `fit` within an epoch: what a checkpoint needs besides the history.
 
     Attributes
     ----------

@@ -288,7 +288,7 @@ class TrainingRun:
         ------
         RunError
             If a file in it is missing or damaged, or the data have changed. A run that has
-            settings has a checkpoint: without one, it would go on from other weights.
+            settings has a checkpoint: without one, it would continue from other weights.
         ValueError
             If `epochs` is below the number of finished epochs, or `patience` is given for a run
             without a validation set.
@@ -338,7 +338,7 @@ class TrainingRun:
 
     @property
     def batches_done(self) -> int:
-        """The number of finished batches of the epoch in which a resumed run will go on."""
+        """The number of finished batches of the epoch in which a resumed run continues."""
         return int(self._position().get("batch", 0))
 
     def saved(self, folder: RunFolder) -> tuple[int, int]:
@@ -358,7 +358,7 @@ class TrainingRun:
         return len(self.history) >= self.settings.training.epochs
 
     def _position(self) -> dict[str, Any]:
-        """Return the state of the epoch in which a resumed run goes on, before it does."""
+        """Return the state of the epoch in which a resumed run continues, before it does."""
         return {} if self._checkpoint is None else self._checkpoint.unclaimed("epoch")
 
     def train(self, folder: RunFolder, callbacks: Sequence[Callback] = ()) -> History:

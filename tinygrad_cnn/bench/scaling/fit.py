@@ -1,4 +1,4 @@
-"""The cost model fitted to a measurement, and its predictions beside what was measured."""
+"""The cost model fitted to a measurement, and its predictions compared with it."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def _efficiency(
 def _fitted(
     measurement: ScalingMeasurement, found: Sequence[ScalingCase], fitted: ScalingFit
 ) -> str:
-    """Return the factors, and the predictions beside what was measured."""
+    """Return the factors, and the predictions compared with the measurement."""
     errors = [abs(tables.error(case, fitted)) for case in found if not case.checked]
     checked = [abs(tables.error(case, fitted)) for case in found if case.checked]
     more = sorted({case.ranks for case in found if case.checked})

@@ -118,7 +118,7 @@ def error(case: ScalingCase, fit: ScalingFit) -> float:
 
 
 def predictions(found: Sequence[ScalingCase], fit: ScalingFit) -> str:
-    """Return the predicted steps beside the measured ones."""
+    """Return the predicted steps compared with the measured ones."""
     header = ["network", "ranks", "images of a rank", "predicted, ms", "measured, ms", "error", ""]
     rows = [
         [

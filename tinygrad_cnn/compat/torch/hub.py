@@ -10,7 +10,7 @@ from tinygrad_cnn.train.weight_files import conversion
 
 def load_state_dict_from_url(url: str, *args: Any, **options: Any) -> Any:
     """Raise RuntimeError, which says how to get the weights."""
-    raise RuntimeError(f"torch.hub: {url} is not downloaded, for it is a pickle; {conversion(url)}")
+    raise RuntimeError(f"torch.hub: {url} is not downloaded: it is a pickle; {conversion(url)}")
 
 
 if not TYPE_CHECKING:

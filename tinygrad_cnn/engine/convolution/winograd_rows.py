@@ -18,7 +18,7 @@ the channels, and
     dw rows (3, 3·C·OC)   =  Aᵀ · P
 
 It rounds less than tiles in two dimensions, and is faster for few channels, whose products are
-cheap beside the transforms of tiles.
+cheap compared with the transforms of tiles.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Max pooling of large images: the maxima, and which cells they are.
 
 The winner of a window is the kernel offset, i·KW + j, of its first cell that equals the maximum:
-the number of cells before it, which all differ. In large windows it comes of the comparisons, along
-the columns and then along the rows: a later cell wins if it is greater.
+the number of cells before it, which all differ. In large windows the cells are compared along the
+columns and then along the rows: a later cell wins if it is greater.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _compare_sorted(x: Array, at: Windows, rows: Span, y: Array, won: Array) -> 
     """Do as `_compare_each`, for pixels of few values, after sorting the cells by their phase.
 
     A cell's phase is its position modulo the stride. The cells of a phase under one kernel offset
-    of all windows are adjacent, also across rows, where a few cells between are compared in vain.
+    of all windows are adjacent, also across rows, with a few unused cells between.
     """
     count, height, width, length = y.shape
     of_rows, of_columns = (
@@ -88,7 +88,7 @@ def _compare_sorted(x: Array, at: Windows, rows: Span, y: Array, won: Array) -> 
         for axis in (at.rows, at.columns)
     )
     tall, wide = height + of_rows[-1][0], width + of_columns[-1][0]
-    over = int(wide > width)  # a row more, for the cells in vain beyond the last
+    over = int(wide > width)  # a row more, for the unused cells beyond the last
     line, size = wide * length, height * wide * length
     phases = {}
     for p in {p for _, p in of_rows}:

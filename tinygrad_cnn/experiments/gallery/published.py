@@ -1,4 +1,4 @@
-"""Networks from books and papers, reproduced, beside their published figures."""
+"""Networks from books and papers, reproduced, compared with their published figures."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def _table(found: Mapping[str, Reproduction]) -> str:
 
 
 def figure(results: Results, figure: Figure) -> None:
-    """Draw the error of each row, ours beside the published one."""
+    """Draw the error of each row, ours next to the published one."""
     labels = [label for label in ROWS if label in results.variants]
     figure.set_size_inches(9.0, 0.9 + 0.34 * len(labels))
     axes = figure.subplots()

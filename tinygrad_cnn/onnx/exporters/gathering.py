@@ -74,7 +74,7 @@ def _is_computed_mask(part: Any) -> bool:
 def _over_last(graph: Graph, mask: Any, ndim: int) -> Any:
     """Return a mask of the first axes with axes of length 1 for the others."""
     if not isinstance(mask, Reference):
-        raise OnnxError("the index has a computed mask, expected nothing beside it")
+        raise OnnxError("the index has a computed mask, expected only the mask")
     added = range(mask.array.ndim, ndim)
     return graph.node("Unsqueeze", mask, int64([*added])) if added else mask
 

@@ -304,7 +304,7 @@ def _batch_norm(layer: LayerCall, cell: CellIndex) -> Sum:
 
 def _flatten(layer: LayerCall, cell: CellIndex) -> Sum:
     if layer.given.size != layer.output.size:
-        raise ExplainError(f"{layer.name} reshapes the batch axis as well")
+        raise ExplainError(f"{layer.name} also reshapes the batch axis")
     unit = int(np.ravel_multi_index(cell, layer.output.shape))
     place = tuple(int(i) for i in np.unravel_index(unit, layer.given.shape))
     source = _place_name(place)
