@@ -56,7 +56,7 @@ class TrainArguments:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> TrainArguments:
-        """Return what the values of `train`'s parameters ask for; None stands for a default."""
+        """Return the arguments with the values of `train`'s parameters; None is the default."""
         data = "digits" if given["data"] is None else given["data"]
         parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for part, name, value in given["options"] or ():
@@ -92,7 +92,7 @@ class TrainArguments:
 
     @classmethod
     def of_run(cls, settings: RunSettings, folder: Path) -> TrainArguments:
-        """Return what asks for the settings of a run in a folder."""
+        """Return the arguments that give the settings of a run in a folder."""
         model, data, training = settings.model, settings.data, settings.training
         name = f"{folder / model.file}:{model.name}" if model.file else model.name
         reading = {"size": data.size, "grayscale": data.grayscale}

@@ -27,7 +27,7 @@ from tinygrad_cnn.ops.indexing import plain_index
 from tinygrad_cnn.support.arguments import native
 
 TensorLike: TypeAlias = "Tensor | ArrayLike"
-"""A Tensor, or what NumPy makes an array of."""
+"""A Tensor, or anything that NumPy converts to an array."""
 
 A = TypeVar("A", "Tensor", NDArray[Any], "Tensor | NDArray[Any]")  # result like argument
 

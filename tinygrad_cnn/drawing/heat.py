@@ -166,7 +166,7 @@ def _first_nan(graph: DrawnGraph) -> str | None:
 
 
 def _roots(key: str, causes: Callable[[str], list[str]]) -> list[str]:
-    """Return what `key` leads back to, by causes of causes."""
+    """Return the causes of `key` that have no cause themselves."""
     seen, stack, found = {key}, [key], []
     while stack:
         one = stack.pop()

@@ -1,4 +1,4 @@
-"""The error of what cannot be exported or loaded."""
+"""The error of models that cannot be exported and files that cannot be loaded."""
 
 from __future__ import annotations
 

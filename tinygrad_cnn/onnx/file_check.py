@@ -1,4 +1,4 @@
-"""The check of an exported file: it computes what the model does."""
+"""The check that an exported file computes the same as the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Computing at loading what is the same for all inputs: constants, and arithmetic with shapes."""
+"""Constant folding: results that are the same for all inputs are computed at loading."""
 
 from __future__ import annotations
 

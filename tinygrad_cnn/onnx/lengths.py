@@ -182,7 +182,7 @@ class Trials:
         return n + step * -((n - (-(-n // FAR) * FAR + more)) // step)
 
     def below(self) -> Lengths:
-        """Return shorter lengths, but no single cells: what models do to those is special."""
+        """Return shorter lengths, but not 1, which models may treat in another way."""
         chosen = dict(self.lengths)
         for symbol, n in self.lengths.items():
             step = self.steps[symbol]

@@ -308,5 +308,5 @@ def _triangle(name: str, x: Array, k: int) -> Any:
 
 
 def _zero(x: Array) -> Any:
-    """Return a zero of the dtype of `x`, so that integers and bools stay what they are."""
+    """Return a zero of the dtype of `x`, so that integers and bools keep theirs."""
     return constant(np.zeros((), np.asarray(array_of(x)).dtype))

@@ -1,4 +1,4 @@
-"""Padding. It is linear, and its derivative adds what flows to a copy to its original."""
+"""Padding. It is linear, and its derivative adds the gradient of each copy to its original."""
 
 from __future__ import annotations
 

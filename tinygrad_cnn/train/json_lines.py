@@ -46,7 +46,7 @@ class JSONLines(Callback):
     path : str or path-like
         The file; its folder must exist. An existing file is appended to.
     every : int, optional
-        Write a batch event after so many batches; by default none.
+        Write a batch event after this many batches; by default none.
 
     Raises
     ------

@@ -70,7 +70,7 @@ class OnnxFile(ModelFile):
         return known if len(known) == len(sizes) == 3 else None
 
     def run_settings(self) -> RunSettings | None:
-        """Return the settings of the run that was exported, if any, for what the model takes."""
+        """Return the settings of the run that was exported, if any, for the inputs of the model."""
         return settings_of(self.metadata, str(self.path))
 
     @cached_property

@@ -96,7 +96,7 @@ class RunningEpoch:
         self._validates_from = _position(self.validation)
 
     def place(self, done: int) -> str:
-        """Return the place for a message, after so many epochs."""
+        """Return the place for a message, after this many epochs."""
         if self.trained:
             return f"at the end of epoch {done + 1}"
         if self.batch or self.loading:

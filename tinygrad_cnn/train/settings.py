@@ -68,7 +68,7 @@ class TrainingSettings:
     log : tuple of str
         Keys of ``LOGS``: logs besides history.csv and log.jsonl.
     log_every : int or None
-        Also log running means after so many batches; None for only epochs.
+        Also log running means after this many batches; None for only epochs.
     checkpoint_every : int or str
         The distance between two checkpoints within an epoch, in steps, or as a time such as "60s",
         "5m" or "1h". One is written after each epoch in any case.
@@ -76,7 +76,7 @@ class TrainingSettings:
         The metric of the validation set that decides which epoch is the best: "loss", "accuracy" or
         a key of ``METRICS``, which is then measured, too. None for "loss".
     patience : int or None
-        End training after so many epochs without a better one; None to train all epochs.
+        End training after this many epochs without a better one; None to train all epochs.
     sync_batch_norm : bool
         Whether batch norms of a distributed run take their statistics over all ranks, as one
         process does; otherwise over each rank's part of the batch.
@@ -234,7 +234,7 @@ class TrainingSettings:
         return made
 
     def make_schedule(self, optimizer: Optimizer, updates: int) -> LRScheduler | None:
-        """Return the schedule of `optimizer` for a run of so many updates; None if constant."""
+        """Return the schedule of `optimizer` for a run of this many updates; None if constant."""
         options = {**self.horizon(updates), **self.schedule_options}
         made: LRScheduler | None = SCHEDULES[self.schedule].make(optimizer, **options)
         return made

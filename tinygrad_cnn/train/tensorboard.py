@@ -36,7 +36,7 @@ class TensorBoard(Callback):
     folder : str or path-like
         Folder of the event files; created if missing. TensorBoard calls a run by its folder.
     every : int, optional
-        Also log, after so many batches, the running means of loss and accuracy, and the learning
+        Also log, after this many batches, the running means of loss and accuracy, and the learning
         rate: as ``batch/loss``, ... in the folder "batches", whose steps are batches. The loader
         must have a length. By default not.
 

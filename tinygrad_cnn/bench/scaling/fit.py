@@ -102,7 +102,7 @@ class ScalingFit:
         return max(ranks / self.cores, 1.0)
 
     def memory_of(self, ranks: int) -> Interconnect:
-        """Return the memory as so many ranks see it: those that take turns get a share of it."""
+        """Return the memory as this many ranks see it: those that take turns get a share of it."""
         turns = self.turns(ranks)
         return replace(
             self.memory,

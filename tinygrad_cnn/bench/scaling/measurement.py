@@ -71,7 +71,7 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllReduceRow:
-    """The median seconds of an all-reduce of so many bytes in one round."""
+    """The median seconds of an all-reduce of this many bytes in one round."""
 
     ranks: int
     round: int
@@ -199,7 +199,7 @@ def measure_scaling(
     ranks : sequence of int
         1 and 2, which the model is fitted to, and others.
     rounds, steps : int
-        Each round times so many steps of each case, at least 2.
+        Each round times this many steps of each case, at least 2.
     on_progress : callable
         Called with a description of the next start.
 
@@ -254,7 +254,7 @@ def find_mpiexec() -> str:
 
 
 def _start(mpiexec: str, count: int, order: dict[str, Any]) -> dict[str, Any]:
-    """Start so many ranks, and return the rows that they measure."""
+    """Start this many ranks, and return the rows that they measure."""
     own = {"PYTHONPATH": os.pathsep.join([str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")])}
     started = subprocess.run(
         [mpiexec, "-n", str(count), sys.executable, "-m", "tinygrad_cnn.bench.scaling.rank",

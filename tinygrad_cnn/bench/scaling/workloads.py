@@ -46,7 +46,7 @@ class ScaledNetwork:
         return self.make(rng=np.random.default_rng(0))
 
     def batches(self, ranks: int) -> list[int]:
-        """Return the numbers of images of a rank to measure with so many ranks.
+        """Return the numbers of images of a rank to measure with this many ranks.
 
         Examples
         --------

@@ -66,7 +66,7 @@ class Course(NamedTuple):
     updates_per_epoch : int
         The accuracy is measured after each epoch.
     shift : int
-        Move each training image by up to so many pixels in both directions, at random.
+        Move each training image by up to this many pixels in both directions, at random.
     """
 
     task: Task

@@ -28,7 +28,7 @@ KINDS = None  # every layer of `networks`
 
 
 def limit_threads(threads: int) -> AbstractContextManager[Any]:
-    """Return a context in which computations use so many threads."""
+    """Return a context in which computations use this many threads."""
     import tinygrad_cnn as tg
 
     return tg.num_threads(threads)

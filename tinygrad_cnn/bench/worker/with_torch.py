@@ -25,7 +25,7 @@ KINDS = None  # every layer of `networks`
 
 
 def limit_threads(threads: int) -> AbstractContextManager[Any]:
-    """Compute with so many threads from now on."""
+    """Compute with this many threads from now on."""
     import torch
 
     torch.set_num_threads(threads)

@@ -63,7 +63,7 @@ def run(
     Every measure ends with "of tinygrad_cnn" or "of torch". "first loss" is the loss of each of the
     first updates, whose number is its step; for "loss", "test accuracy", "seconds" and "other load"
     the step is the epoch. `decay` lowers the learning rate to 0, `shift` moves the training images
-    by up to so many pixels, and `ours` is the variant of this package: see `bench.sides.WAYS`.
+    by up to this many pixels, and `ours` is the variant of this package: see `bench.sides.WAYS`.
     """
     with ExitStack() as stack:
         workers = {side: stack.enter_context(_worker(side)) for side in SIDES}

@@ -87,7 +87,7 @@ class LayerCall:
     def groups(self) -> int:
         """The number of groups of channels or units, each computed from one group of the input.
 
-        Both `given` and `output` have so many groups of equal size, in order.
+        Both `given` and `output` have this many groups of equal size, in order.
         """
         if self.kind == "convolution":
             return int(self.options["groups"])

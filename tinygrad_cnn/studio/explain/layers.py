@@ -49,7 +49,7 @@ class LayerAnswer:
     sources : list of str
         The names of the layers that it reads; "input" for the network's input.
     groups : int
-        The channels or units of input and output form so many groups of equal size, in order; an
+        The channels or units of input and output form this many groups of equal size, in order; an
         output depends on its own group alone.
     window : Window or None
     temperature : float or None

@@ -238,7 +238,7 @@ def _significant(x: Decimal, digits: int) -> Decimal:
 
 
 def _rounded(x: Decimal, decimals: int) -> tuple[Decimal, bool]:
-    """Return a number with so many decimals, and whether it is not a tie."""
+    """Return a number with this many decimals, and whether it is not a tie."""
     unit = Decimal(1).scaleb(-decimals)
     made = x.quantize(unit)
     is_clear = abs(x - made) != unit / 2
