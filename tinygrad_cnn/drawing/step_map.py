@@ -145,7 +145,7 @@ def step_map(program: StepProgram, depth: int | None = None) -> StepMap:
     regions = []
     for title, blocks in (
         ("one arena, for all tapes", on_tapes),
-        ("NumPy's arrays", _of_numpy(program, instructions, set(on_tapes.values()))),
+        ("NumPy's arrays", _of_numpy(program, instructions)),
     ):
         region = _region(title, blocks, gradients, line_of)
         regions += [region] if region.pieces else []
@@ -252,7 +252,7 @@ def _on_tapes(tapes: Sequence[TapeCall]) -> dict[StepValue | int, MemoryBlock]:
 
 
 def _of_numpy(
-    program: StepProgram, instructions: Sequence[StepInstruction], others: set[MemoryBlock]
+    program: StepProgram, instructions: Sequence[StepInstruction]
 ) -> dict[StepValue | int, MemoryBlock]:
     """Return blocks for the values that NumPy computes, placed as if in an arena."""
     found: dict[StepValue | int, MemoryBlock] = {}

@@ -156,12 +156,10 @@ def _of_rank(rank: int, saved: Any) -> Any:
         return [_of_rank(rank, part) for part in saved]
     if isinstance(saved, dict):  # of one kind
         ((kind, state),) = saved.items()
-        return {kind: (_reseeded if kind in GENERATORS else _of_kind)(rank, kind, state)}
+        if kind in GENERATORS:
+            return {kind: _reseeded(rank, kind, state)}
+        return {kind: _of_rank(rank, state) if isinstance(state, list) else state}
     return saved
-
-
-def _of_kind(rank: int, kind: str, state: Any) -> Any:
-    return _of_rank(rank, state) if isinstance(state, list) else state
 
 
 def _reseeded(rank: int, kind: str, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def _(node: Operator, x: Array) -> Array:
 # --- dtypes --------------------------------------------------------------------------------------
 
 
-def _cast(node: Operator, x: Array, dtype: np.dtype[Any]) -> Array:
+def _cast(x: Array, dtype: np.dtype[Any]) -> Array:
     if is_floating(x) and dtype.kind == "f":
         return x if x.dtype == dtype else ops.astype(x, dtype)
     values = plain(x)
@@ -64,14 +64,14 @@ def _text(value: Any) -> str:
 
 @importer("Cast")
 def _(node: Operator, x: Array) -> Array:
-    return _cast(node, x, dtype_of(node.get("to"), str(node)))
+    return _cast(x, dtype_of(node.get("to"), str(node)))
 
 
 @importer("CastLike")
 def _(node: Operator, x: Array, like: Array) -> Array:
     if like.dtype.isbuiltin != 1:  # a dtype of another package: of 8 bits and fewer
         raise refused(node, f"the data type {like.dtype} is not supported")
-    return _cast(node, x, like.dtype)
+    return _cast(x, like.dtype)
 
 
 @importer("BitCast")
