@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_cnn.data import DataError, Split, at_hand, cifar10, cifar100, load
+from tinygrad_cnn.data import DataError, Split, cifar10, cifar100, is_local, load
 from tinygrad_cnn.data.cifar import CIFAR_SETS
 from tinygrad_cnn.data.pickles import read_pickle
 
@@ -127,11 +127,11 @@ def test_a_set_is_read_from_an_archive_and_from_a_folder(
         check(load(source), name)
     check(load(archive), name)
     monkeypatch.setenv("TINYGRAD_CNN_DATA", str(tmp_path))
-    assert not at_hand(name)
+    assert not is_local(name)
     with pytest.raises(DataError, match=f"nor a folder '{name}'"):
         load(name)
     archive.parent.rename(tmp_path / name)
-    assert at_hand(name)
+    assert is_local(name)
     check(load(name), name)
 
 

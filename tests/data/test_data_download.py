@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_cnn.data import DataError, at_hand, cifar100, fashion_mnist, idx_folder, load, mnist
+from tinygrad_cnn.data import DataError, cifar100, fashion_mnist, idx_folder, is_local, load, mnist
 from tinygrad_cnn.data.cifar import CIFAR_SETS
 from tinygrad_cnn.data.idx_sets import FILES, SETS
 
@@ -149,7 +149,7 @@ def test_cifar_is_downloaded_as_its_binary_archive(
         split = cifar100(url=server.url)
         assert (split.train.labels.item(), split.train.images.max()) == (7, 5)
     assert server.asked == ["/cifar-100-binary.tar.gz"]
-    assert at_hand("cifar100")
+    assert is_local("cifar100")
 
 
 def test_without_pooch_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from tinygrad_cnn.data import at_hand, digits, european_digits, load
+from tinygrad_cnn.data import digits, european_digits, is_local, load
 
 SHA256 = "98973067a3141a4e77f4214cd1b64e6b97485d5d5d4c22cd6fd416f5022c317f"
 
@@ -14,7 +14,7 @@ SHA256 = "98973067a3141a4e77f4214cd1b64e6b97485d5d5d4c22cd6fd416f5022c317f"
 def test_drawn_digits_have_the_form_of_mnist_and_the_same_bytes_everywhere():
     train = load("european-digits").train
     embedded = digits().train
-    assert at_hand("european-digits")
+    assert is_local("european-digits")
     np.testing.assert_array_equal(train.images[:10_000], embedded.images)
     np.testing.assert_array_equal(train.labels[:10_000], embedded.labels)
     drawn = train.images[10_000:, 0]

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from tinygrad_cnn.data import Split, at_hand, load
+from tinygrad_cnn.data import Split, is_local, load
 from tinygrad_cnn.data.shapes import draw
 
 SHA256 = {
@@ -29,7 +29,7 @@ def test_the_shapes_have_the_same_bytes_everywhere(split: Split) -> None:
 
 
 def test_the_shapes_are_balanced_color_images_at_hand(split: Split) -> None:
-    assert at_hand("shapes")
+    assert is_local("shapes")
     for part, count in ((split.train, 10_000), (split.test, 2_000)):
         assert part.images.shape == (count, 3, 32, 32)
         assert np.bincount(part.labels).tolist() == [count // 10] * 10

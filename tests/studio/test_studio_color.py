@@ -38,7 +38,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 @pytest.mark.parametrize("name", IMAGE_SETS)
 def test_a_set_is_as_declared(name: str) -> None:
-    if not tg.data.at_hand(name):
+    if not tg.data.is_local(name):
         pytest.skip(f"{name} is not on this machine")
     images = IMAGE_SETS[name]
     dataset = tg.data.load(name).test

@@ -17,7 +17,7 @@ from tinygrad_cnn.data.loader import DataLoader, Transform
 from tinygrad_cnn.data.picture import plain_picture, read_image
 from tinygrad_cnn.data.sampler import ClassBalancedSampler, Sampler, WeightedRandomSampler
 from tinygrad_cnn.data.shapes import shapes
-from tinygrad_cnn.data.sources import at_hand, load
+from tinygrad_cnn.data.sources import is_local, load
 from tinygrad_cnn.data.transforms import (
     CenterCrop,
     ColorJitter,
@@ -62,7 +62,6 @@ __all__ = [
     "Transform",
     "WeightedRandomSampler",
     "as_mnist",
-    "at_hand",
     "cifar10",
     "cifar100",
     "collate",
@@ -72,6 +71,7 @@ __all__ = [
     "from_one_hot",
     "idx_folder",
     "image_folder",
+    "is_local",
     "kmnist",
     "load",
     "mnist",

@@ -28,7 +28,7 @@ from tinygrad_cnn.data.image_files import image_folder
 from tinygrad_cnn.data.picture import IMAGE
 from tinygrad_cnn.data.shapes import shapes
 
-__all__ = ["at_hand", "load"]
+__all__ = ["is_local", "load"]
 
 NAMED: dict[str, Callable[[], Split]] = {
     "digits": digits,
@@ -114,7 +114,7 @@ def load(
     return Split(**{name: replace(part, preparation=preparation) for name, part in parts})
 
 
-def at_hand(name: str) -> bool:
+def is_local(name: str) -> bool:
     """Return whether `load` finds a named set without a download.
 
     Parameters
@@ -124,7 +124,7 @@ def at_hand(name: str) -> bool:
 
     Examples
     --------
-    >>> at_hand("digits"), at_hand("shapes")
+    >>> is_local("digits"), is_local("shapes")
     (True, True)
     """
     if name not in SETS and name not in CIFAR_SETS:

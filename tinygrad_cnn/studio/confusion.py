@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tinygrad_cnn as tg
-from tinygrad_cnn.data import Dataset, Split, at_hand, load
+from tinygrad_cnn.data import Dataset, Split, is_local, load
 from tinygrad_cnn.nn import Module
 from tinygrad_cnn.studio.predictor import LoadedModel
 from tinygrad_cnn.train import RunSettings
@@ -42,7 +42,7 @@ def split_of(name: str) -> Split:
 def test_images(settings: RunSettings) -> Dataset:
     """Return the test images of a model's data, or the embedded ones if they are not here."""
     source = settings.data.source
-    return split_of(source if at_hand(source) else "digits").test
+    return split_of(source if is_local(source) else "digits").test
 
 
 def classify(model: LoadedModel, pixels: NDArray[np.uint8]) -> Classified:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from tinygrad_cnn import __version__
-from tinygrad_cnn.data import at_hand, load
+from tinygrad_cnn.data import is_local, load
 from tinygrad_cnn.train import RunSettings
 
 __all__ = ["script"]
@@ -109,7 +109,7 @@ def script(name: str, settings: RunSettings, accuracy: float, taught: bool = Fal
     """
     data, model = settings.data, settings.model
     taught = taught or (
-        at_hand(data.source) and data.training_images != len(load(data.source).train)
+        is_local(data.source) and data.training_images != len(load(data.source).train)
     )
     lines = [
         f"    {field.name}={_literal(getattr(settings.training, field.name))},"

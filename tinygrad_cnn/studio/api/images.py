@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from tinygrad_cnn.data import at_hand
+from tinygrad_cnn.data import is_local
 from tinygrad_cnn.studio.api.fields import Input
 from tinygrad_cnn.studio.confusion import split_of
 from tinygrad_cnn.studio.encoding import encode_input
@@ -46,7 +46,7 @@ def images(
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> LabeledImageList:
     """List the images of a set in their order: all, or those with one label."""
-    if data not in IMAGE_SETS or not at_hand(data):
+    if data not in IMAGE_SETS or not is_local(data):
         raise Problem("not-found", f"the images {data!r} are not on this machine")
     dataset = getattr(split_of(data), part)
     indices = np.arange(len(dataset)) if label is None else np.flatnonzero(dataset.labels == label)

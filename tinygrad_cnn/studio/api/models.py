@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from tinygrad_cnn.data import at_hand
+from tinygrad_cnn.data import is_local
 from tinygrad_cnn.studio import confusion, model_files, promotion, script
 from tinygrad_cnn.studio.api.fields import Id, IdempotencyKey, Input, RequestBody
 from tinygrad_cnn.studio.encoding import encode_input
@@ -321,7 +321,7 @@ def _add(services: Services, file: IO[bytes], name: str | None, key: str | None)
         try:
             model, settings = model_files.read(file.read())
             source = settings.data.source
-            if not at_hand(source) and source not in DRAWN_SETS:
+            if not is_local(source) and source not in DRAWN_SETS:
                 raise ValueError(f"the images {source!r} are not on this machine")
             measured = report(model, settings, confusion.test_images(settings))
         except ValueError as error:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from tinygrad_cnn.data import at_hand
+from tinygrad_cnn.data import is_local
 from tinygrad_cnn.nn import ACTIVATIONS, POOLINGS
 from tinygrad_cnn.studio.api.fields import LARGEST_ID, Id, IdempotencyKey, RequestBody, one_of
 from tinygrad_cnn.studio.image_sets import IMAGE_SETS
@@ -203,7 +203,7 @@ def create(
         request = train_request(asked.pop("model"), asked.pop("data"), **asked)
     except SettingError as error:
         raise _refused(error.setting, error.value, str(error)) from None
-    if not at_hand(new.data):
+    if not is_local(new.data):
         reason = f"data: the images {new.data!r} are not on this machine"
         raise _refused("data", new.data, reason)
     with services.store.session() as session:
@@ -238,7 +238,7 @@ def fine_tune(
         base = models.get(session, model_id)
         chosen = new.model_dump(include={"epochs", "lr", "replay", "seed"})
         request = fine_tune_request(session, model_id=model_id, **chosen)
-        if not at_hand(request["data"]):
+        if not is_local(request["data"]):
             reason = f"model: it needs the images {request['data']!r}, not on this machine"
             raise _refused("model", new.model, reason)
         name = _taught(base.name) if new.name is None else new.name

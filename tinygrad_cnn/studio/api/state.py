@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from tinygrad_cnn import __version__
-from tinygrad_cnn.data import at_hand
+from tinygrad_cnn.data import is_local
 from tinygrad_cnn.nn import ACTIVATIONS, MODELS, POOLINGS
 from tinygrad_cnn.studio import store
 from tinygrad_cnn.studio.api.models import ModelSummary, summary
@@ -114,7 +114,7 @@ def state(services: UsesServices) -> StudioState:
             event_id=store.outbox.newest(session),
             promoted=None if promoted is None else summary(promoted, promoted.id),
             training=answer(session, begun[0], services.supervisor) if begun else None,
-            data=[name for name in IMAGE_SETS if at_hand(name)],
+            data=[name for name in IMAGE_SETS if is_local(name)],
             choices=TrainingChoices(),
             limits=UploadLimits(),
         )

@@ -161,7 +161,7 @@ def _fine_tuning(store: Store, folder: RunFolder, run: StoredRun) -> Preparation
 
 def _loaded(name: str) -> Split:
     """Load a data set from this machine, without downloading."""
-    if name not in IMAGE_SETS or not data.at_hand(name):
+    if name not in IMAGE_SETS or not data.is_local(name):
         raise DataError(f"the images {name!r} are not on this machine")
     return data.load(name)
 
