@@ -220,7 +220,7 @@ def draw(
     rankdir: Annotated[str, choice("Direction of the forward pass", RANKDIRS)] = "TB",
     page: Annotated[
         str | None,
-        choice("Page that a larger drawing is scaled down to", PAGES, show_default="none"),
+        choice("Page size, to which a larger drawing is scaled down", PAGES, show_default="none"),
     ] = None,
     font: Annotated[
         str, typer.Option(metavar="NAME", help="Font, or several separated by commas.")

@@ -128,8 +128,8 @@ def train(
     val_split: Annotated[
         float | None,
         number(
-            "Fraction of the training images to set aside for validation: the metrics per epoch "
-            "are then theirs, and the test images are used only at the end.",
+            "Fraction of the training images to set aside for validation. The metrics per epoch "
+            "are then measured on them, and the test images are used only at the end.",
             least=">= 0",
             below=1.0,
             show_default=usual("val_split"),
@@ -138,8 +138,8 @@ def train(
     monitor: Annotated[
         str | None,
         choice(
-            "Metric of the validation set by which the best epoch is found, whose weights are "
-            "best.safetensors",
+            "Metric of the validation set that decides which epoch is the best; its weights are "
+            "in best.safetensors",
             MONITORS,
             show_default=MONITORS[0],
         ),
@@ -180,8 +180,8 @@ def train(
         typer.Option(
             "--distributed",
             help="Divide each batch among the processes that mpiexec started, also on several "
-            "machines: mpiexec -n 4 tinygrad-cnn train --distributed. The first prints and writes. "
-            "It can be given with --resume, for any number of processes.",
+            "machines: mpiexec -n 4 tinygrad-cnn train --distributed. Only the first process "
+            "prints and writes files. Can be given with --resume, for any number of processes.",
         ),
     ] = False,
     sync_batch_norm: Annotated[
