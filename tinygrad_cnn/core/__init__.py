@@ -1,7 +1,7 @@
 """The framework: variables, the graph, recording, declarations, ops, tensors and calculus.
 
-A module imports those before it in this order: declaration, dtypes, recording, observer, hidden,
-effects, variable, compiled, promotion, composition, pullback, hooks, graph, op, ops (the package),
+A module imports those before it in this order: declaration, dtypes, recording, hidden, effects,
+variable, observer, compiled, promotion, composition, pullback, hooks, graph, op, ops (the package),
 numpy_dispatch, operators, tensor, calculus. Only these imports go the other way:
 
 - `pullback` sums and converts gradients with `ops`, which are declared through it, so it imports

@@ -10,8 +10,7 @@ from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array
-from tinygrad_cnn.engine.arrays import Shape
-from tinygrad_cnn.engine.rows import memory_order
+from tinygrad_cnn.engine.arrays import Shape, inverse, memory_order
 from tinygrad_cnn.ops.indexing import getitem, put
 from tinygrad_cnn.ops.shape import shape_of
 from tinygrad_cnn.support.arguments import choice
@@ -107,9 +106,9 @@ def _(draw: Draw, s: Strategies) -> Any:
 
 def _in_memory_order(x: Array, pad_width: Any, mode: Any, options: dict[str, Any]) -> Array:
     """Return `x` with a border, in the memory order of `x`."""
-    order = memory_order(x)
+    order = memory_order(x.shape, x.strides)
     pairs = np.broadcast_to(pad_width, (x.ndim, 2))[list(order)]
-    return np.pad(x.transpose(order), pairs, mode, **options).transpose(np.argsort(order))
+    return np.pad(x.transpose(order), pairs, mode, **options).transpose(inverse(order))
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:

@@ -13,8 +13,7 @@ from tinygrad_cnn.core.declaration import Draw, Prose, Strategies
 from tinygrad_cnn.core.op import op
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine import pooling as engine
-from tinygrad_cnn.engine.arrays import Shape
-from tinygrad_cnn.engine.rows import memory_order
+from tinygrad_cnn.engine.arrays import Shape, inverse, memory_order
 from tinygrad_cnn.engine.windows import Padding, Pair, Windows, pair, windows
 from tinygrad_cnn.ops.shape import Options, reshape, shape_of, transpose
 from tinygrad_cnn.support.arguments import whole
@@ -250,7 +249,8 @@ def _regrouped(
     """Return `x` with the factors of its last three axes in other groups, in its memory order."""
     lead = shape_of(x)[:-3]
     sizes = sizes | {str(k): n for k, n in enumerate(lead)}
-    order = memory_order(np.asarray(array_of(x)))
+    values = np.asarray(array_of(x))
+    order = memory_order(values.shape, values.strides)
     inner, outer = (
         [(*map(str, range(len(lead))), *groups)[axis] for axis in order]
         for groups in (before, after)
@@ -259,7 +259,7 @@ def _regrouped(
     x = reshape(transpose(x, order), [sizes[f] for f in factors])
     x = transpose(x, [factors.index(f) for f in "".join(outer)])
     x = reshape(x, [math.prod(sizes[f] for f in group) for group in outer])
-    return transpose(x, np.argsort(order).tolist())
+    return transpose(x, inverse(order))
 
 
 def _of_windows(options: Options) -> Options:

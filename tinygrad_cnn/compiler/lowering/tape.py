@@ -22,8 +22,7 @@ from tinygrad_cnn.compiler.program import (
     StoreGradient,
 )
 from tinygrad_cnn.engine import threads
-from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.chunks import memory_order
+from tinygrad_cnn.engine.arrays import Array, memory_order
 from tinygrad_cnn.engine.fast.kernel import Kernel
 from tinygrad_cnn.engine.fast.machine import KernelCall
 from tinygrad_cnn.engine.fast.turning import turned
