@@ -152,7 +152,7 @@ MALFORMED: dict[str, tuple[Callable[[], Any], str]] = {
     "recursive in itself": (lambda: functions("a"), "functions call each other more than 32 deep"),
     "many calls": (laughs, "more than 10,000 nodes"),
     "nested": (lambda: nested(33), "graphs are nested more than 32 deep"),
-    "nested more": (lambda: nested(200).SerializeToString(), "no ONNX file|nested more than 32"),
+    "nested more": (lambda: nested(200).SerializeToString(), "not an ONNX file|more than 32 deep"),
     "circle in a branch": (lambda: branch(node("Neg", "t", "o", name="n"), node("Abs", "o", "t")),
                            "in a circle: (Neg 'n'|Abs 't')"),
     "output twice in a branch": (lambda: branch(node("Neg", "x", "o"), node("Abs", "x", "o")),
