@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -38,20 +40,74 @@ def test_every_package_has_its_place_in_the_order() -> None:
     assert packages == set(FLOORS)
 
 
-def test_the_readme_names_the_packages_in_order() -> None:
-    text = (ROOT.parent / "README.md").read_text(encoding="utf-8")
+def test_the_contributors_page_names_the_packages_in_order() -> None:
+    text = (ROOT.parent / "docs" / "CONTRIBUTING.md").read_text(encoding="utf-8")
     sentence = text.split("Each package imports only those before it: ")[1].split(".")[0]
     named = re.findall(r"`(\w+)`", sentence)
     assert sorted(named) == sorted(FLOORS)
     assert [FLOORS[package] for package in named] == sorted(FLOORS.values())
 
 
+def fresh(program: str) -> str:
+    """Return what a program prints in a process of its own."""
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_each_package_of_the_api_is_imported_on_use() -> None:
     """In a fresh process: here, another test may have imported it."""
     packages = [name for name in tg.__all__ if isinstance(getattr(tg, name), ModuleType)]
     assert {"train", "onnx", "deployment", "nn"} <= {*packages}
-    lines = f"import tinygrad_cnn as tg; print([getattr(tg, name) for name in {packages}])"
-    subprocess.run([sys.executable, "-c", lines], check=True, capture_output=True, timeout=60)
+    fresh(f"import tinygrad_cnn as tg; print([getattr(tg, name) for name in {packages}])")
+
+
+LOADED = """
+loaded = {name.split(".")[1] for name in sys.modules if name.startswith("tinygrad_cnn.")}
+"""
+
+
+def test_importing_the_package_loads_almost_nothing() -> None:
+    """So that `import tinygrad_cnn` takes no longer than `import numpy`."""
+    program = f"import sys, tinygrad_cnn{LOADED}print(sorted(loaded), 'numpy' in sys.modules)"
+    assert fresh(program) == "['support'] False\n"
+
+
+def test_using_a_tensor_loads_only_the_packages_below_it() -> None:
+    use = "tg.relu(tg.Tensor([1.0, -1.0], requires_grad=True)).sum().backward()"
+    program = f"import sys, tinygrad_cnn as tg; {use}{LOADED}print(sorted(loaded))"
+    assert fresh(program) == "['core', 'engine', 'ops', 'support']\n"
+
+
+def test_methods_of_later_packages_import_them() -> None:
+    program = """
+from tinygrad_cnn.nn import Linear
+model = Linear(2, 1)
+assert model.compile() is model
+print(type(model([[1.0, 2.0]]).draw()).__name__)
+"""
+    assert fresh(program) == "Drawing\n"
+
+
+def test_type_checkers_and_python_import_the_same_names() -> None:
+    source = Path(tg.__file__).read_text("utf-8")
+    assert "if TYPE_CHECKING:" in source
+    tree = ast.parse(source)
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    static = {
+        alias.name: node.module.removeprefix(ROOT.name).removeprefix(".") or alias.name
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    assert static == {**tg._MODULES, "*": "ops"}
+    assert all(hasattr(tg, name) for name in tg.__all__)
+
+
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_each_package_can_be_the_first_to_be_imported(package: str) -> None:
+    assert fresh(f"import tinygrad_cnn.{package}") == ""
 
 
 @pytest.mark.parametrize("package", sorted(FLOORS))

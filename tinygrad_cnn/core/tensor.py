@@ -25,6 +25,7 @@ from tinygrad_cnn.core.variable import Variable, array_of, holds_gradient
 from tinygrad_cnn.engine.arrays import read_only
 from tinygrad_cnn.ops.indexing import plain_index
 from tinygrad_cnn.support.arguments import native
+from tinygrad_cnn.support.modules import set_by
 
 TensorLike: TypeAlias = "Tensor | ArrayLike"
 """A Tensor, or anything that NumPy converts to an array."""
@@ -73,7 +74,7 @@ class Tensor(Variable):
     """
 
     __slots__ = ()
-    draw: ClassVar[Callable[..., Any]]  # set by `tinygrad_cnn.draw`; core imports no drawing
+    draw: ClassVar[Callable[..., Any]] = set_by("tinygrad_cnn.drawing")
 
     def __init__(
         self,

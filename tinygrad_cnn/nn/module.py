@@ -24,6 +24,7 @@ from tinygrad_cnn.nn.hooks import Hooked
 from tinygrad_cnn.nn.registering import Registering
 from tinygrad_cnn.nn.state import Stateful, replace
 from tinygrad_cnn.nn.summary import Summary, summarize
+from tinygrad_cnn.support.modules import set_by
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -68,7 +69,7 @@ class Module(Registering, Stateful, Hooked):
     """
 
     training: bool = True
-    compile: ClassVar[Callable[..., Any]]  # set by `tinygrad_cnn.compiler`, which nn cannot import
+    compile: ClassVar[Callable[..., Any]] = set_by("tinygrad_cnn.compiler")
     _compiled: Callable[..., Any] | None = None  # set by `compile`
     _unsized: str = ""  # the size that the first call determines; see `SizedLayer`
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["failure", "load_file", "needs_extra", "public"]
+__all__ = ["failure", "load_file", "needs_extra", "public", "set_by"]
 
 
 def public(
@@ -43,6 +41,27 @@ def public(
         return module if name == modules[name] else getattr(module, name)
 
     return get, lambda: sorted(sys.modules[package].__all__)
+
+
+def set_by(package: str) -> Any:
+    """Return the place of a method that `package` sets, which the class's module cannot import.
+
+    Reading the method imports that package, which replaces the place.
+    """
+    return _LateMethod(package)
+
+
+class _LateMethod:
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner, self.name = owner, name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        import_module(self.package)
+        assert vars(self.owner)[self.name] is not self, f"{self.package} sets no {self.name}"
+        return getattr(owner if instance is None else instance, self.name)
 
 
 @contextmanager
@@ -90,6 +109,8 @@ def load_file(path: str | Path) -> ModuleType:
     ValueError
         If importing it fails; the message has the line of the file.
     """
+    from importlib.util import module_from_spec, spec_from_file_location
+
     whole = Path(path).resolve()
     if not whole.is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
@@ -120,6 +141,8 @@ def failure(shown: str | Path, file: Path, action: str, error: Exception) -> str
         What failed, such as "importing it".
     error : Exception
     """
+    import inspect
+
     frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
     if isinstance(error, SyntaxError) and error.lineno:
