@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from tinygrad_cnn.cli.app import app, main
-from tinygrad_cnn.support.modules import public
+from tinygrad_cnn.support.modules import needs_extra, public
+
+with needs_extra("cli", "the command line"):
+    from tinygrad_cnn.cli.app import app, main
 
 __all__ = ["app", "main"]
 
