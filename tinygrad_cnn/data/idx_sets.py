@@ -147,27 +147,12 @@ def mnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = Non
 def fashion_mnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = None) -> Split:
     """Load Fashion-MNIST: articles of clothing, in the form of MNIST.
 
-    The files are read from `folder`, else from the folder named by the environment variable
-    ``TINYGRAD_CNN_DATA``; else they are downloaded once and kept in the user's cache.
-
-    Parameters
-    ----------
-    folder : str or path-like, optional
-        A folder with the four files, gzipped or not, or with a subfolder ``fashion-mnist``.
-    url : str, optional
-        Download from this base URL, ignoring ``TINYGRAD_CNN_DATA``.
+    Parameters and errors as for `mnist`; the subfolder is ``fashion-mnist``.
 
     Returns
     -------
     Split
         60,000 and 10,000 images of shape (1, 28, 28).
-
-    Raises
-    ------
-    DataError
-        If a file is missing, damaged or cannot be downloaded.
-    ModuleNotFoundError
-        If a download is needed and ``pooch`` is not installed.
 
     Examples
     --------
@@ -180,27 +165,12 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None, *, url: str | No
 def kmnist(folder: str | os.PathLike[str] | None = None, *, url: str | None = None) -> Split:
     """Load Kuzushiji-MNIST: characters of cursive Japanese, in the form of MNIST.
 
-    The files are read from `folder`, else from the folder named by the environment variable
-    ``TINYGRAD_CNN_DATA``; else they are downloaded once and kept in the user's cache.
-
-    Parameters
-    ----------
-    folder : str or path-like, optional
-        A folder with the four files, gzipped or not, or with a subfolder ``kmnist`` of them.
-    url : str, optional
-        Download from this base URL, ignoring ``TINYGRAD_CNN_DATA``.
+    Parameters and errors as for `mnist`; the subfolder is ``kmnist``.
 
     Returns
     -------
     Split
         60,000 and 10,000 images of shape (1, 28, 28).
-
-    Raises
-    ------
-    DataError
-        If a file is missing, damaged or cannot be downloaded.
-    ModuleNotFoundError
-        If a download is needed and ``pooch`` is not installed.
 
     Examples
     --------
