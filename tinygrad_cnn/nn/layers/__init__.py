@@ -20,6 +20,7 @@ from tinygrad_cnn.nn.layers.adaptive import (
 from tinygrad_cnn.nn.layers.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from tinygrad_cnn.nn.layers.dropout import Dropout, Dropout1d, Dropout2d
 from tinygrad_cnn.nn.layers.embedding import Embedding
+from tinygrad_cnn.nn.layers.group_normalization import GroupNorm, LayerNorm, LocalResponseNorm
 from tinygrad_cnn.nn.layers.hard_activation import (
     Hardsigmoid,
     Hardswish,
@@ -40,14 +41,7 @@ from tinygrad_cnn.nn.layers.images import (
 )
 from tinygrad_cnn.nn.layers.linear import Linear
 from tinygrad_cnn.nn.layers.linear_units import CELU, ELU, GELU, SELU, Mish, PReLU, SiLU
-from tinygrad_cnn.nn.layers.normalization import (
-    BatchNorm1d,
-    BatchNorm2d,
-    GroupNorm,
-    InstanceNorm2d,
-    LayerNorm,
-    LocalResponseNorm,
-)
+from tinygrad_cnn.nn.layers.normalization import BatchNorm1d, BatchNorm2d, InstanceNorm2d
 from tinygrad_cnn.nn.layers.pooling import (
     AvgPool1d,
     AvgPool2d,
