@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import doctest
 import re
+from collections.abc import Callable
 from contextlib import chdir
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,8 +15,11 @@ import numpy as np
 from tinygrad_cnn.engine import fast
 
 ROOT = Path(__file__).parents[2]
-NEEDS_FAST = doctest.register_optionflag("NEEDS_FAST")
-"""The option of an example whose output is that with the extra `fast`: left out without it."""
+NEEDS: dict[int, Callable[[], bool]] = {
+    doctest.register_optionflag("NEEDS_FAST"): fast.is_on,
+    doctest.register_optionflag("NEEDS_MPI"): lambda: find_spec("mpi4py") is not None,
+}
+"""Options of examples that need an extra, and whether it is there: left out without it."""
 VARIES = doctest.register_optionflag("VARIES")
 """The option of an example whose numbers depend on the processor: they are not compared."""
 
@@ -50,7 +55,7 @@ def run(page: Path) -> tuple[int, str]:
     names = {"__name__": page.stem}
     test = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), 0)
     for example in test.examples:
-        if example.options.get(NEEDS_FAST) and not fast.is_on():
+        if any(example.options.get(need) and not is_here() for need, is_here in NEEDS.items()):
             example.options[doctest.SKIP] = True
     report: list[str] = []
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
