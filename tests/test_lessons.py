@@ -66,6 +66,14 @@ def test_the_index_names_every_plan_deck_and_page() -> None:
     assert {name for name in PAGES if f"`{name}.html`" in plans} == PAGES.keys()
 
 
+def test_the_claims_of_the_slides_are_those_that_were_measured() -> None:
+    text = (FOLDER / "slides" / "5-training.md").read_text("utf-8")
+    claims = re.findall(r"[\d.]+ %", text.split("\n## Claims, measured\n")[1].split("\n## ")[0])
+    measured = (pages.ROOT / "docs" / "efficiency.md").read_text("utf-8")
+    assert len(claims) == 3
+    assert [claim for claim in claims if claim not in measured] == []
+
+
 def test_the_pages_are_written_and_show_what_the_lessons_say(tmp_path: Path) -> None:
     need_dot()
     written = main(tmp_path / "new" / "folder")
