@@ -220,7 +220,7 @@ def test_kept_kernels_are_for_their_sources_and_size_of_registers(
         patch.setattr(kernel, "register_bytes", lambda: 8)
         assert version() != expected
     read = Path.read_bytes
-    for name in ("fast/registers.py", "convolution/winograd.py"):
+    for name in ("fast/vectors.py", "convolution/winograd.py"):
 
         def changed(self: Path, name: str = name) -> bytes:
             return read(self) + (b"#" if str(self).endswith(f"engine/{name}") else b"")

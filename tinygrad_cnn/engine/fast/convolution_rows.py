@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine.fast import convolution as kernels
 from tinygrad_cnn.engine.fast.arrays import RowWriter
-from tinygrad_cnn.engine.fast.registers import lanes
+from tinygrad_cnn.engine.fast.vectors import register_lanes
 from tinygrad_cnn.engine.windows import Windows
 
 Strides: TypeAlias = tuple[int, int, int, int]  # of (OC, C / groups, KH, KW), in values
@@ -64,9 +64,9 @@ class FastConvolution:
         if self._stacked:
             kernel, step = kernels.convolve_stacked, self._rows
             pieces = -(-self._height // step)
-            matrix = step * self._width * self._taps + lanes(self.dtype)
+            matrix = step * self._width * self._taps + register_lanes(self.dtype)
             scratch = self._stack + (matrix if self.images == 1 else 0)
-            steps.append(lanes(self.dtype))
+            steps.append(register_lanes(self.dtype))
         rows.row(
             kernel, self.dtype, x, w, place, y, *options, *steps, step,
             pieces=pieces, work=self._work, scratch=scratch, product=self._product * step,
@@ -99,9 +99,9 @@ class FastConvolution:
         if self._stacked:
             kernel, blocks, block = kernels.weight_gradient_stacked, 1, 0
             scratch = self._stack + max(
-                self.filters * self.images, self._width * self._taps + lanes(self.dtype)
+                self.filters * self.images, self._width * self._taps + register_lanes(self.dtype)
             )
-            lane = lanes(self.dtype)
+            lane = register_lanes(self.dtype)
             aligned = -(-self._taps // lane) * lane
             last = self.images == 1 or self.filters >= FEW or self._stack < aligned * self.images
             if not last:
@@ -115,7 +115,7 @@ class FastConvolution:
             parts, step = 1, 0  # zeros
         sums = rows.temporary(parts * size, self.dtype)
         rows.row(
-            kernel, self.dtype, g, x, sums, *self._options, block, lanes(self.dtype), step,
+            kernel, self.dtype, g, x, sums, *self._options, block, register_lanes(self.dtype), step,
             pieces=parts * blocks, work=self._work, scratch=scratch, product=self._product,
         )  # fmt: skip
         if not last:

@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine.fast.compiling import compiled, remove_other_versions
-from tinygrad_cnn.engine.fast.registers import register_bytes
+from tinygrad_cnn.engine.fast.vectors import register_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,107 +1,129 @@
-"""Formulas on vectors of 16, 4 or 1 values, from which the code of kernels is generated.
+"""Vectors of numbers in the code of kernels, which is written in LLVM's language.
 
-LLVM does not vectorize a loop that reads and writes dozens of places, as it cannot tell that none
-of them overlap. Such loops call an intrinsic that computes a vector at a time. Its formulas are
-ordinary Python on `Lanes`, evaluated when the kernel is compiled.
+LLVM vectorizes simple loops by itself. It does not keep a block of sums in registers, nor vectorize
+a loop that reads and writes many places, as it cannot tell that none of them overlap. There kernels
+call an intrinsic, whose code this class helps to write: blocks of matrix products (`tiles`),
+Winograd's transforms (`winograd_transforms`), and vectors as values of kernels (`lanes`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from llvmlite import ir
+import numpy as np
+from llvmlite import binding, ir
+from numpy.typing import DTypeLike
 
+INT, LANE = ir.IntType(64), ir.IntType(32)
 CONTRACT = ("contract",)  # a product and a sum may round once
-_ALIGN = 4  # bytes: vectors start at any float32
-_INT = ir.IntType(64)
+LLVMValue = Any  # of LLVM
 
 
-class Lanes:
-    """A vector in a formula: sums, differences, and products with numbers."""
-
-    def __init__(self, builder: Any, value: Any) -> None:
-        self._builder, self.value = builder, value
-
-    def __add__(self, other: Lanes) -> Lanes:
-        return Lanes(self._builder, self._builder.fadd(self.value, other.value, flags=CONTRACT))
-
-    def __sub__(self, other: Lanes) -> Lanes:
-        return Lanes(self._builder, self._builder.fsub(self.value, other.value, flags=CONTRACT))
-
-    def __rmul__(self, factor: float) -> Lanes:
-        kind = self.value.type
-        count = kind.count if isinstance(kind, ir.VectorType) else 0
-        number = ir.Constant(kind, [ir.Constant(kind.element, factor)] * count if count else factor)
-        return Lanes(self._builder, self._builder.fmul(number, self.value, flags=CONTRACT))
+@cache
+def register_bytes() -> int:
+    """Return the bytes of a vector register of this machine."""
+    try:
+        features = binding.get_host_cpu_features()
+    except RuntimeError:
+        return 16
+    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
 
 
-class VectorMemory:
-    """The loads and stores of vectors of float32, while code is generated.
+def registers() -> int:
+    """Return the number of vector registers."""
+    return 16 if register_bytes() == 32 else 32
+
+
+def register_lanes(dtype: DTypeLike) -> int:
+    """Return the values of a register."""
+    return register_bytes() // np.dtype(dtype).itemsize
+
+
+class Vectors:
+    """Writes operations on vectors of `lanes` values.
 
     Parameters
     ----------
-    builder : IRBuilder
+    builder : llvmlite.ir.IRBuilder
+    real : llvmlite.ir.Type
+        float or double.
     lanes : int
-        Values in a vector.
+    count : value, optional
+        The lanes to load and store; the others are 0, and their memory is left alone. All by
+        default.
     """
 
-    def __init__(self, builder: Any, lanes: int) -> None:
-        self.builder = builder
-        self._kind = ir.VectorType(ir.FloatType(), lanes) if lanes > 1 else ir.FloatType()
+    def __init__(self, builder: Any, real: Any, lanes: int, count: LLVMValue | None = None) -> None:
+        self.builder, self.lanes = builder, lanes
+        self.type = ir.VectorType(real, lanes)
+        self.zero = ir.Constant(self.type, None)
+        is_single = isinstance(real, ir.FloatType)
+        self._name, self._align = f"v{lanes}{'f32' if is_single else 'f64'}", 4 if is_single else 8
+        self._places = ir.VectorType(LANE, lanes)
+        self._mask = None
+        if count is not None:
+            known = self._repeated(builder.trunc(count, LANE), self._places)
+            numbers = ir.Constant(self._places, list(range(lanes)))
+            self._mask = builder.icmp_signed("<", numbers, known)
 
-    def load(self, start: Any, offset: Any, inside: Any = None, otherwise: Any = None) -> Lanes:
-        """Return the vector at an offset from a pointer, or that at `otherwise` if not inside."""
-        place = self._place(start, offset, inside, otherwise)
-        return Lanes(self.builder, self.builder.load(place, align=_ALIGN))
+    def at(self, start: LLVMValue, count: int, stride: LLVMValue) -> LLVMValue:
+        """Return the address of a number of strides behind another."""
+        return self.builder.gep(start, [self.builder.mul(INT(count), stride)])
 
-    def store(
-        self, value: Lanes, start: Any, offset: Any, inside: Any = None, otherwise: Any = None
-    ) -> None:
-        """Write a vector to an offset from a pointer, or to `otherwise` if not inside."""
-        place = self._place(start, offset, inside, otherwise)
-        self.builder.store(value.value, place, align=_ALIGN)
+    def load(self, at: LLVMValue) -> LLVMValue:
+        """Return the vector at an address."""
+        at = self.builder.bitcast(at, self.type.as_pointer())
+        if self._mask is None:
+            return self.builder.load(at, align=self._align)
+        kinds = [at.type, LANE, self._mask.type, self.type]
+        function = self._function(f"llvm.masked.load.{self._name}.p0", self.type, kinds)
+        align = ir.Constant(LANE, self._align)
+        return self.builder.call(function, [at, align, self._mask, self.zero])
 
-    def times(self, count: int, stride: Any) -> Any:
-        """Return an offset: a number of strides."""
-        return self.builder.mul(ir.Constant(_INT, count), stride)
+    def store(self, value: LLVMValue, at: LLVMValue) -> None:
+        """Write a vector to an address."""
+        at = self.builder.bitcast(at, self.type.as_pointer())
+        if self._mask is None:
+            self.builder.store(value, at, align=self._align)
+            return
+        kinds = [self.type, at.type, LANE, self._mask.type]
+        function = self._function(f"llvm.masked.store.{self._name}.p0", ir.VoidType(), kinds)
+        self.builder.call(function, [value, at, ir.Constant(LANE, self._align), self._mask])
 
-    def sum(self, left: Any, right: Any) -> Any:
-        """Return the sum of two offsets."""
-        return self.builder.add(left, right)
+    def of(self, number: LLVMValue) -> LLVMValue:
+        """Return a vector of one number."""
+        return self._repeated(number, self.type)
 
-    def within(self, k: int, low: Any, high: Any) -> Any:
-        """Return whether low <= k < high."""
-        at = ir.Constant(_INT, k)
-        above = self.builder.icmp_signed("<=", low, at)
-        return self.builder.and_(above, self.builder.icmp_signed("<", at, high))
+    def fused(self, a: LLVMValue, b: LLVMValue, c: LLVMValue) -> LLVMValue:
+        """Return a·b + c, rounded once."""
+        function = self._function(f"llvm.fma.{self._name}", self.type, [self.type] * 3)
+        return self.builder.call(function, [a, b, c])
 
-    def both(self, left: Any, right: Any) -> Any:
-        """Return whether both hold."""
-        return self.builder.and_(left, right)
-
-    def _place(self, start: Any, offset: Any, inside: Any, otherwise: Any) -> Any:
-        place = self.builder.gep(start, [offset])
-        if inside is not None:
-            place = self.builder.select(inside, place, otherwise)
-        return self.builder.bitcast(place, self._kind.as_pointer())
-
-    def turn(self, rows: list[Lanes]) -> list[Lanes]:
+    def transposed(self, rows: Sequence[LLVMValue]) -> list[LLVMValue]:
         """Return the columns of a square of vectors."""
-        count = len(rows)
-        values = [row.value for row in rows]
-        step = 1
-        while step < count:  # exchanges squares of `step` values across the diagonal
-            lanes = range(count)
-            upper = [count + (k ^ step) if k & step else k for k in lanes]
-            lower = [count + k if k & step else k | step for k in lanes]
-            for i in lanes:
-                if not i & step:
-                    pair = values[i], values[i + step]
-                    values[i] = self._mixed(*pair, upper)
-                    values[i + step] = self._mixed(*pair, lower)
+        size, rows, step = self.lanes, list(rows), 1
+        while step < size:  # swap the corners of blocks of 2, 4, ... rows and columns
+            low = [t if not t & step else size + t - step for t in range(size)]
+            high = [t + step if not t & step else size + t for t in range(size)]
+            for r in range(size):
+                if not r & step:
+                    a, b = rows[r], rows[r + step]
+                    rows[r], rows[r + step] = self._chosen(a, b, low), self._chosen(a, b, high)
             step *= 2
-        return [Lanes(self.builder, value) for value in values]
+        return rows
 
-    def _mixed(self, left: Any, right: Any, lanes: list[int]) -> Any:
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
-        return self.builder.shuffle_vector(left, right, mask)
+    def _chosen(self, a: LLVMValue, b: LLVMValue, places: Sequence[int]) -> LLVMValue:
+        """Return the vector of values of a and, from place `lanes` on, of b."""
+        return self.builder.shuffle_vector(a, b, ir.Constant(self._places, list(places)))
+
+    def _repeated(self, number: LLVMValue, kind: Any) -> LLVMValue:
+        first = ir.Constant(LANE, 0)
+        vector = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, first)
+        return self.builder.shuffle_vector(vector, vector, ir.Constant(self._places, None))
+
+    def _function(self, name: str, result: Any, kinds: Sequence[Any]) -> LLVMValue:
+        module = self.builder.module
+        found = module.globals.get(name)
+        return found or ir.Function(module, ir.FunctionType(result, kinds), name)

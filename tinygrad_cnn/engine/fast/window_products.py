@@ -14,7 +14,7 @@ import numba
 
 from tinygrad_cnn.engine.fast.kernel import FLAGS, moved
 from tinygrad_cnn.engine.fast.products import PLAIN, TRANSPOSED, gemm
-from tinygrad_cnn.engine.fast.registers import copied_register
+from tinygrad_cnn.engine.fast.tiles import copied_register
 
 inner = numba.njit(**FLAGS)
 

@@ -1,8 +1,8 @@
-"""The transforms of Winograd's F(4×4, 3×3), a vector of values of a tile at a time.
+"""The transforms of Winograd's F(4×4, 3×3), a vector of float32 values of a tile at a time.
 
 The matrices are those of `engine.convolution.winograd`, for the points 0, ±a, ±b and infinity. The
 points ±a have the same even powers, and odd powers of opposite sign: what is computed for one
-serves both.
+serves both. Formulas are ordinary Python on numbers, arrays or `Lanes`, of which code is made.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from tinygrad_cnn.engine.convolution.winograd import IN, OUT, POINTS
 from tinygrad_cnn.engine.fast.kernel import WHOLE
-from tinygrad_cnn.engine.fast.vectors import VectorMemory
+from tinygrad_cnn.engine.fast.vectors import CONTRACT, INT, LLVMValue, Vectors
 
 KERNEL = IN + 1 - OUT
 A, B = POINTS[1], POINTS[3]
@@ -67,20 +67,69 @@ def _both_ways(rows: list[TileLine], transform: Callable[[TileLine], TileLine]) 
     return [transform(list(row)) for row in zip(*columns, strict=True)]
 
 
+class Lanes:
+    """A vector in a formula: sums, differences, and products with numbers."""
+
+    def __init__(self, builder: Any, value: LLVMValue) -> None:
+        self._builder, self.value = builder, value
+
+    def __add__(self, other: Lanes) -> Lanes:
+        return Lanes(self._builder, self._builder.fadd(self.value, other.value, flags=CONTRACT))
+
+    def __sub__(self, other: Lanes) -> Lanes:
+        return Lanes(self._builder, self._builder.fsub(self.value, other.value, flags=CONTRACT))
+
+    def __rmul__(self, factor: float) -> Lanes:
+        kind = self.value.type
+        number = ir.Constant(kind, [ir.Constant(kind.element, factor)] * kind.count)
+        return Lanes(self._builder, self._builder.fmul(number, self.value, flags=CONTRACT))
+
+
+class _TileMemory(Vectors):
+    """The loads and stores of `lanes` values of a tile's pixels."""
+
+    def __init__(self, builder: Any, lanes: int) -> None:
+        super().__init__(builder, ir.FloatType(), lanes)
+
+    def read(self, start: LLVMValue, offset: LLVMValue, *instead: LLVMValue) -> Lanes:
+        """Return the vector at an offset; see `_place`."""
+        return Lanes(self.builder, self.load(self._place(start, offset, *instead)))
+
+    def write(self, value: Lanes, start: LLVMValue, offset: LLVMValue, *instead: LLVMValue) -> None:
+        """Write a vector to an offset; see `_place`."""
+        self.store(value.value, self._place(start, offset, *instead))
+
+    def times(self, count: int, stride: LLVMValue) -> LLVMValue:
+        """Return an offset: a number of strides."""
+        return self.builder.mul(INT(count), stride)
+
+    def within(self, k: int, low: LLVMValue, high: LLVMValue) -> LLVMValue:
+        """Return whether low <= k < high."""
+        above = self.builder.icmp_signed("<=", low, INT(k))
+        return self.builder.and_(above, self.builder.icmp_signed("<", INT(k), high))
+
+    def _place(
+        self, start: LLVMValue, offset: LLVMValue, inside: Any = None, otherwise: Any = None
+    ) -> LLVMValue:
+        """Return an address, or `otherwise` if `inside` is given and false."""
+        place = self.builder.gep(start, [offset])
+        return place if inside is None else self.builder.select(inside, place, otherwise)
+
+
 def _spread(transform: Callable[[TileLine], TileLine], size: int) -> Any:
     """Return the code that transforms `size`² pixels, zero outside some, to 36 values."""
 
     def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, x, row, column, top, bottom, left, right, zeros, v, apart = arguments
-        memory = VectorMemory(builder, signature.args[0].literal_value)
+        memory = _TileMemory(builder, signature.args[0].literal_value)
         inside_rows = [memory.within(i, top, bottom) for i in range(size)]
         inside_columns = [memory.within(j, left, right) for j in range(size)]
         pixels = [
             [
-                memory.load(
+                memory.read(
                     x,
-                    memory.sum(memory.times(i, row), memory.times(j, column)),
-                    memory.both(inside_rows[i], inside_columns[j]),
+                    builder.add(memory.times(i, row), memory.times(j, column)),
+                    builder.and_(inside_rows[i], inside_columns[j]),
                     zeros,
                 )
                 for j in range(size)
@@ -89,7 +138,7 @@ def _spread(transform: Callable[[TileLine], TileLine], size: int) -> Any:
         ]
         for i, values in enumerate(_both_ways(pixels, transform)):
             for j, value in enumerate(values):
-                memory.store(value, v, memory.times(i * IN + j, apart))
+                memory.write(value, v, memory.times(i * IN + j, apart))
         return _context.get_dummy_value()
 
     return generate
@@ -131,14 +180,14 @@ def spread_kernel(_context: Any, lanes: Any, w: Any, near: Any, u: Any, apart: A
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, w, near, u, apart = arguments
-        memory = VectorMemory(builder, signature.args[0].literal_value)
+        memory = _TileMemory(builder, signature.args[0].literal_value)
         rows = [
-            [memory.load(w, memory.times(KERNEL * i + j, near)) for j in range(KERNEL)]
+            [memory.read(w, memory.times(KERNEL * i + j, near)) for j in range(KERNEL)]
             for i in range(KERNEL)
         ]
         for i, values in enumerate(_both_ways(rows, of_kernel)):
             for j, value in enumerate(values):
-                memory.store(value, u, memory.times(IN * i + j, apart))
+                memory.write(value, u, memory.times(IN * i + j, apart))
         return context.get_dummy_value()
 
     if isinstance(lanes, types.IntegerLiteral):
@@ -152,13 +201,13 @@ def gather_kernel(_context: Any, lanes: Any, p: Any, apart: Any, w: Any, near: A
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, p, apart, w, near = arguments
-        memory = VectorMemory(builder, signature.args[0].literal_value)
+        memory = _TileMemory(builder, signature.args[0].literal_value)
         rows = [
-            [memory.load(p, memory.times(IN * i + j, apart)) for j in range(IN)] for i in range(IN)
+            [memory.read(p, memory.times(IN * i + j, apart)) for j in range(IN)] for i in range(IN)
         ]
         for i, values in enumerate(_both_ways(rows, lambda m: of_products(m, KERNEL))):
             for j, value in enumerate(values):
-                memory.store(value, w, memory.times(KERNEL * i + j, near))
+                memory.write(value, w, memory.times(KERNEL * i + j, near))
         return context.get_dummy_value()
 
     if isinstance(lanes, types.IntegerLiteral):
@@ -179,18 +228,18 @@ def gather_outputs(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, m, apart, bias, y, row, column, bottom, right, rest = arguments
-        memory = VectorMemory(builder, signature.args[0].literal_value)
-        none = ir.Constant(ir.IntType(64), 0)
-        added = memory.load(bias, none)
+        memory = _TileMemory(builder, signature.args[0].literal_value)
+        none = INT(0)
+        added = memory.read(bias, none)
         products = [
-            [memory.load(m, memory.times(IN * i + j, apart)) for j in range(IN)] for i in range(IN)
+            [memory.read(m, memory.times(IN * i + j, apart)) for j in range(IN)] for i in range(IN)
         ]
         columns = [memory.within(j, none, right) for j in range(OUT)]
         for i, values in enumerate(_both_ways(products, lambda m: of_products(m, OUT))):
             inside = memory.within(i, none, bottom)
             for j, value in enumerate(values):
-                place = memory.sum(memory.times(i, row), memory.times(j, column))
-                memory.store(value + added, y, place, memory.both(inside, columns[j]), rest)
+                place = builder.add(memory.times(i, row), memory.times(j, column))
+                memory.write(value + added, y, place, builder.and_(inside, columns[j]), rest)
         return context.get_dummy_value()
 
     if isinstance(lanes, types.IntegerLiteral):
@@ -206,10 +255,10 @@ def turn(_context: Any, lanes: Any, x: Any, apart: Any, y: Any, near: Any) -> An
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, x, apart, y, near = arguments
         count = signature.args[0].literal_value
-        memory = VectorMemory(builder, count)
-        rows = [memory.load(x, memory.times(i, apart)) for i in range(count)]
-        for i, column in enumerate(memory.turn(rows)):
-            memory.store(column, y, memory.times(i, near))
+        memory = _TileMemory(builder, count)
+        rows = [memory.load(memory.at(x, i, apart)) for i in range(count)]
+        for i, column in enumerate(memory.transposed(rows)):
+            memory.store(column, memory.at(y, i, near))
         return context.get_dummy_value()
 
     if isinstance(lanes, types.IntegerLiteral):
