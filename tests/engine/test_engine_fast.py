@@ -230,6 +230,25 @@ def test_kept_kernels_are_for_their_sources_and_size_of_registers(
             assert version() != expected
 
 
+@pytest.mark.skipif(not fast.is_available(), reason="needs the extra fast")
+def test_numpy_computes_if_numba_lacks_what_kernels_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(name: str) -> Any:
+        raise AttributeError(f"{name}: no lock")
+
+    x = np.random.default_rng(0).standard_normal((200, 100))
+    with tg.engine.options(fast=False):
+        expected = tg.softmax(x)
+    monkeypatch.setattr(fast, "_module", lacking)
+    fast._works.cache_clear()
+    try:
+        with pytest.warns(RuntimeWarning, match="NumPy computes in their place: numba_private: no"):
+            found = tg.softmax(x)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(tg.compile(lambda x: tg.softmax(x))(x), expected)
+    finally:
+        fast._works.cache_clear()
+
+
 def in_records(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return a copy among other fields: its strides are not multiples of the size of a value."""
     records = np.zeros(array.shape, [("other", "u2"), ("value", array.dtype)])

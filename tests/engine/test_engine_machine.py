@@ -19,9 +19,9 @@ if not in_ci():
     pytest.importorskip("numba")
 
 from tinygrad_cnn.engine.fast.elementwise import relu
-from tinygrad_cnn.engine.fast.labels import checked_labels
 from tinygrad_cnn.engine.fast.linear import product
 from tinygrad_cnn.engine.fast.machine import KernelCall, Tape
+from tinygrad_cnn.engine.fast.softmax import checked_labels
 
 
 def chain(length: int, size: int, step: int) -> tuple[Tape, list[np.ndarray[Any, Any]]]:

@@ -22,9 +22,9 @@ class ArrayWriter(Writer):
     """A writer whose values are arrays of their own, with the images last."""
 
     def __init__(self) -> None:
+        self.rows: list[KernelCall] = []
         self.arrays: list[NDArray[Any]] = []
         self.numbers: list[float] = []
-        self.rows: list[KernelCall] = []
         self.given: dict[StepValue, NDArray[Any]] = {}
         self._of_values: dict[StepValue, int] = {}
 
@@ -59,11 +59,8 @@ class ArrayWriter(Writer):
         self.numbers.append(read() if callable(read) else read)
         return len(self.numbers) - 1
 
-    def row(
-        self, kernel: Kernel, dtype: DTypeLike, *operands: int, pieces: int = 1, work: int = 0,
-        scratch: int = 0, product: int = 0,
-    ) -> None:  # fmt: skip
-        self.rows.append(KernelCall(kernel, dtype, operands, pieces, 1 << 30, scratch, product))
+    def row(self, kernel: Kernel, dtype: DTypeLike, *operands: int, **sizes: int) -> None:
+        super().row(kernel, dtype, *operands, **sizes | {"work": 1 << 30})
 
     def run(self) -> None:
         """Run the rows so far."""

@@ -16,7 +16,7 @@ from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.convolution import reference
 
 fast = pytest.importorskip("tinygrad_cnn.engine.fast.convolution_rows")
-from tinygrad_cnn.engine.fast.arrays import ArrayRows  # noqa: E402
+from tinygrad_cnn.engine.fast.row_writer import ArrayRows  # noqa: E402
 
 ROUNDING = {"f4": 1e-5, "f8": 1e-13}
 Array = np.ndarray[Any, Any]

@@ -17,7 +17,7 @@ from tinygrad_cnn.engine.convolution import reference
 
 fast = pytest.importorskip("tinygrad_cnn.engine.fast.depthwise_rows")
 from tinygrad_cnn.engine.fast import depthwise  # noqa: E402
-from tinygrad_cnn.engine.fast.arrays import ArrayRows  # noqa: E402
+from tinygrad_cnn.engine.fast.row_writer import ArrayRows  # noqa: E402
 
 ROUNDING = {"f4": 1e-5, "f8": 1e-13}
 Array = np.ndarray[Any, Any]

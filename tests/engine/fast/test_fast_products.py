@@ -8,7 +8,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 pytest.importorskip("numba")
-from tinygrad_cnn.engine.fast.arrays import ArrayRows
 from tinygrad_cnn.engine.fast.kernel import (
     Conversion,
     Reals,
@@ -16,6 +15,7 @@ from tinygrad_cnn.engine.fast.kernel import (
     kernel,
 )
 from tinygrad_cnn.engine.fast.products import PLAIN, TRANSPOSED, gemm
+from tinygrad_cnn.engine.fast.row_writer import ArrayRows
 
 SIZES = st.one_of(st.integers(1, 20), st.sampled_from([24, 31, 64, 67, 130]))
 

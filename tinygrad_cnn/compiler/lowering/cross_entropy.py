@@ -10,8 +10,7 @@ import numpy as np
 from tinygrad_cnn.compiler.lowering.tape import Writer, lowers, tape_dtype
 from tinygrad_cnn.compiler.program import ForwardCall, RuleCall, StepValue
 from tinygrad_cnn.engine import softmax as engine
-from tinygrad_cnn.engine.fast import labels as kernels
-from tinygrad_cnn.engine.fast import softmax
+from tinygrad_cnn.engine.fast import softmax as kernels
 from tinygrad_cnn.ops.targets import checked_target, class_axis, without
 
 
@@ -26,9 +25,9 @@ def cross_entropy(writer: Writer, call: ForwardCall) -> bool:
     cube, count = _cube(writer, call), _count(call)
     known, shares = _labels(writer, call)
     losses = writer.temporary(count, loss.dtype)
-    step, width, pieces = softmax.pieces_of(*cube)
+    step, width, pieces = kernels.pieces_of(*cube)
     writer.row(
-        softmax.cross_entropy, loss.dtype, writer.at(logits), known, place, losses,
+        kernels.cross_entropy, loss.dtype, writer.at(logits), known, place, losses,
         *cube, step, width, pieces=pieces, work=math.prod(cube) * engine.WORK, scratch=3 * width,
     )  # fmt: skip
     writer.row(kernels.shared_sum, loss.dtype, losses, shares, writer.at(loss), count)
@@ -47,10 +46,10 @@ def cross_entropy_logits(writer: Writer, rule: RuleCall) -> bool:
     cube, count = _cube(writer, call), _count(call)
     known, shares = _labels(writer, call)
     gradients = writer.temporary(count, dx.dtype)
-    step, width, pieces = softmax.pieces_of(*cube)
+    step, width, pieces = kernels.pieces_of(*cube)
     writer.row(kernels.shared_out, dx.dtype, writer.at(g), shares, gradients, count)
     writer.row(
-        softmax.cross_entropy_gradient, dx.dtype, gradients, known, writer.at(powers),
+        kernels.cross_entropy_gradient, dx.dtype, gradients, known, writer.at(powers),
         writer.at(dx), *cube, step, width, 1, writer.number(1.0), pieces=pieces,
         work=math.prod(cube) * 4 * dx.dtype.itemsize, scratch=2 * width,
     )  # fmt: skip

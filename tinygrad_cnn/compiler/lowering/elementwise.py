@@ -15,9 +15,10 @@ from tinygrad_cnn.compiler.lowering.views import (
     write_broadcast,
     write_copy,
 )
-from tinygrad_cnn.compiler.program import ForwardCall, RuleCall, StepValue
+from tinygrad_cnn.compiler.program import ForwardCall, LeafValue, RuleCall, StepValue
 from tinygrad_cnn.engine.fast import elementwise as kernels
 from tinygrad_cnn.engine.fast.kernel import Kernel
+from tinygrad_cnn.engine.fast.row_writer import PIECE, rows_of_piece
 from tinygrad_cnn.engine.threads import BYTE, FUNCTION
 
 # --- arithmetic ----------------------------------------------------------------------------------
@@ -41,11 +42,8 @@ def _declare_unary(op: str, kernel: Kernel) -> None:
         dtype = real_dtype(x, y)
         if dtype is None or writer.order(x) != writer.order(y):
             return False
-        count, step = math.prod(x.shape), kernels.STEP
-        writer.row(
-            kernel, dtype, writer.at(x), writer.at(y), count, step,
-            pieces=-(-count // step), work=FUNCTION * count,
-        )  # fmt: skip
+        count = math.prod(x.shape)
+        writer.flat_row(kernel, dtype, count, writer.at(x), writer.at(y), work=FUNCTION * count)
         return True
 
 
@@ -66,6 +64,16 @@ def _declare_scaled(op: str, of: str, scale: float) -> None:
     def _(writer: Writer, rule: RuleCall) -> bool:
         (result,) = rule.parts
         return result is not None and write_copy(writer, rule.gradient, result, scale=scale)
+
+
+@lowers("astype")
+def _(writer: Writer, call: ForwardCall) -> bool:
+    """Let a value of the same dtype be the memory of its source."""
+    x, y = call.arguments["x"], call.result
+    if isinstance(x, LeafValue) or not writer.are_alike(x, y):
+        return False
+    writer.alias(y, x)
+    return True
 
 
 for _op, _kernel in (
@@ -110,11 +118,11 @@ def _write_marked(
         return False
     if writer.order(x) != writer.order(call.result):
         return False
-    count, step = math.prod(x.shape), kernels.STEP
+    count = math.prod(x.shape)
     places = writer.at(x), writer.at(call.result), writer.at(inside or x)
-    writer.row(
-        kernel, dtype, *places, int(inside is not None), *map(writer.number, numbers), count, step,
-        pieces=-(-count // step), work=BYTE * (2 * dtype.itemsize + 1) * count,
+    writer.flat_row(
+        kernel, dtype, count, *places, int(inside is not None), *map(writer.number, numbers),
+        work=BYTE * (2 * dtype.itemsize + 1) * count,
     )  # fmt: skip
     return True
 
@@ -154,12 +162,12 @@ def _write_selected(
     lengths, (_, steps) = merged([v, np.broadcast_to(view(writer, mask), x.shape)], writer.order(x))
     count = math.prod(x.shape)
     if len(lengths) < 2 and (steps == [1] or count < 2):
-        length = mask_row = kernels.STEP
+        length = mask_row = PIECE
     elif len(lengths) == 2 and steps[1] == 1:
         length, mask_row = lengths[1], steps[0]
     else:
         return False
-    rows, each = -(-count // max(1, length)), max(1, kernels.STEP // max(1, length))
+    rows, each = -(-count // max(1, length)), rows_of_piece(length)
     writer.row(
         kernels.selected, dtype, writer.at(x), writer.at(mask), writer.at(result),
         writer.number(scale), writer.number(slope), count, max(1, length), mask_row, each,

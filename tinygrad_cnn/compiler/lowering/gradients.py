@@ -1,7 +1,8 @@
-"""Stored gradients: the arrays of ``.grad`` that rows write to."""
+"""Gradients as rows: their sums, and the arrays of ``.grad`` that rows write to."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from operator import is_
@@ -11,10 +12,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.compiler.lowering.tape import Writer
-from tinygrad_cnn.compiler.program import LeafValue
+from tinygrad_cnn.compiler.program import AddGradients, LeafValue, StoreGradient
 from tinygrad_cnn.core.variable import array_of
+from tinygrad_cnn.engine.fast.elementwise import accumulated, added
+from tinygrad_cnn.engine.threads import BYTE
 
 IN_LIST = next(map(sys.getrefcount, [object()]))  # references to an object that a list holds
+
+
+def add_gradients(writer: Writer, sum_of: AddGradients) -> bool:
+    """Write the sum of two gradients of one value."""
+    left, right, result = sum_of.left, sum_of.right, sum_of.result
+    orders = {writer.order(value) for value in (left, right, result)}
+    if len(orders) > 1 or not left.dtype == right.dtype == result.dtype:
+        return False
+    places, count = [writer.at(v) for v in (left, right, result)], math.prod(result.shape)
+    work = 3 * BYTE * result.dtype.itemsize * count
+    writer.flat_row(added, result.dtype, count, *places, work=work)
+    return True
+
+
+def store_gradient(writer: Writer, store: StoreGradient, place: int, earlier: int) -> bool:
+    """Write the addition of a gradient to the array at `place`.
+
+    `earlier` is the place of a number: if that is 0, the array is overwritten.
+    """
+    gradient, leaf = store.gradient, store.leaf
+    c_order = tuple(range(len(leaf.shape)))
+    like = (gradient.shape, gradient.dtype) == (leaf.shape, leaf.dtype)
+    if not like or writer.order(gradient) != c_order:
+        return False
+    count = math.prod(leaf.shape)
+    work = 2 * BYTE * leaf.dtype.itemsize * count
+    writer.flat_row(accumulated, leaf.dtype, count, writer.at(gradient), place, earlier, work=work)
+    return True
 
 
 class StoredGradient:

@@ -20,8 +20,6 @@ from tinygrad_cnn.optim.adaptive import Adam, AdamW
 from tinygrad_cnn.optim.optimizer import Grouped, Optimizer
 from tinygrad_cnn.optim.sgd import SGD
 
-PIECE = 1 << 14  # values that one piece updates
-
 
 class StateArray:
     """The array of an optimizer's state for one parameter: a source of addresses."""
@@ -188,11 +186,10 @@ def _write_sgd(
     lr, momentum, kept, decay = numbers
     count = math.prod(leaf.shape)
     if o.momentum:
-        nesterov = int(o.nesterov)
-        operands = (p, g, *slots, count, PIECE, nesterov, lr, momentum, kept, decay)
+        operands = (p, g, *slots, int(o.nesterov), lr, momentum, kept, decay)
         _row(writer, descend_with_momentum, leaf, count, operands)
     else:
-        _row(writer, descend, leaf, count, (p, g, count, PIECE, lr, decay))
+        _row(writer, descend, leaf, count, (p, g, lr, decay))
 
 
 def _write_adam(
@@ -200,14 +197,14 @@ def _write_adam(
 ) -> None:
     p, g, slots = places
     count = math.prod(leaf.shape)
-    _row(writer, adam, leaf, count, (p, g, *slots, count, PIECE, *numbers))
+    _row(writer, adam, leaf, count, (p, g, *slots, *numbers))
 
 
 def _row(
     writer: Writer, kernel: Any, leaf: LeafValue, count: int, operands: tuple[int, ...]
 ) -> None:
     work = count * leaf.dtype.itemsize * threads.BYTE * len(kernel.operands) // 2
-    writer.row(kernel, leaf.dtype, *operands, pieces=-(-count // PIECE), work=work)
+    writer.flat_row(kernel, leaf.dtype, count, *operands, work=work)
 
 
 SETTINGS: dict[type, Callable[[Any, int], tuple[float, ...]]] = {

@@ -25,10 +25,14 @@ from tinygrad_cnn.compiler.lowering.effects import (
     stepped_by,
 )
 from tinygrad_cnn.compiler.lowering.fusion import NotFusedError, fused, is_fused
-from tinygrad_cnn.compiler.lowering.gradients import StoredGradient, StoredGradients
+from tinygrad_cnn.compiler.lowering.gradients import (
+    StoredGradient,
+    StoredGradients,
+    add_gradients,
+    store_gradient,
+)
 from tinygrad_cnn.compiler.lowering.live import with_live_views
 from tinygrad_cnn.compiler.lowering.optimizers import FORMS, GivenGradient, OptimizerStep
-from tinygrad_cnn.compiler.lowering.sums import add_gradients, store_gradient
 from tinygrad_cnn.compiler.lowering.tape import (
     BACKWARD,
     EFFECTS,

@@ -11,7 +11,6 @@ import numpy as np
 
 from tinygrad_cnn.compiler.lowering.tape import Writer, lowers
 from tinygrad_cnn.compiler.lowering.views import (
-    PER_PIECE,
     View,
     real_dtype,
     reshaped,
@@ -26,8 +25,9 @@ from tinygrad_cnn.compiler.program import (
     values_in,
 )
 from tinygrad_cnn.engine.arrays import Shape
-from tinygrad_cnn.engine.fast.joining import filled, rows_added, rows_taken
+from tinygrad_cnn.engine.fast.moving import filled, rows_added, rows_taken
 from tinygrad_cnn.engine.fast.reduction import WIDTH, sums, sums_of_rows
+from tinygrad_cnn.engine.fast.row_writer import rows_of_piece
 from tinygrad_cnn.engine.threads import BYTE
 from tinygrad_cnn.ops.shape import axes_of
 
@@ -115,7 +115,7 @@ def _(writer: Writer, call: ForwardCall) -> bool:
     if found is None:
         return False
     lead, before, after, length, places = found
-    each = max(1, PER_PIECE // max(1, length))
+    each = rows_of_piece(length)
     writer.row(
         rows_taken, x.dtype, writer.at(x), writer.at(call.result), writer.source(places),
         lead, before, after, length, each, pieces=-(-lead * after // each),
@@ -208,10 +208,8 @@ def write_padded(
     count = math.prod(result.shape)
     whole = view(writer, result)
     if into(whole).size < count:
-        writer.row(
-            filled, dtype, writer.at(result), writer.number(value), count, PER_PIECE,
-            pieces=-(-count // PER_PIECE), work=BYTE * dtype.itemsize * count,
-        )  # fmt: skip
+        places, work = (writer.at(result), writer.number(value)), BYTE * dtype.itemsize * count
+        writer.flat_row(filled, dtype, count, *places, work=work)
     return write_copy(writer, source, result, into=into)
 
 
@@ -374,7 +372,7 @@ def _write_one_sum(
     lead, reduced, rest = sizes
     work = BYTE * dtype.itemsize * lead * reduced * rest
     if rest == 1:
-        each = max(1, PER_PIECE // max(1, reduced))
+        each = rows_of_piece(reduced)
         pieces = -(-lead // each)
         writer.row(sums_of_rows, dtype, x, y, factor, lead, reduced, each, pieces=pieces, work=work)
         return

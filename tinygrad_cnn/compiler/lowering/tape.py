@@ -24,11 +24,10 @@ from tinygrad_cnn.compiler.program import (
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array, memory_order
 from tinygrad_cnn.engine.fast.kernel import Kernel
-from tinygrad_cnn.engine.fast.machine import KernelCall
-from tinygrad_cnn.engine.fast.turning import turned
+from tinygrad_cnn.engine.fast.moving import turned
+from tinygrad_cnn.engine.fast.row_writer import RowWriter
 from tinygrad_cnn.engine.planes import Order
 
-PIECE = 1 << 14  # values of a piece of an elementwise row
 COPIED = 1 << 12  # bytes up to which NumPy copies a given array: to find its address takes longer
 
 
@@ -56,7 +55,7 @@ class Imported:
     first: int
 
 
-class Writer:
+class Writer(RowWriter):
     """Writes the rows of a program, instruction by instruction.
 
     A value that rows compute is contiguous in memory, with its axes in the order `order`. Leaves
@@ -80,10 +79,10 @@ class Writer:
     """
 
     def __init__(self, program: StepProgram) -> None:
+        super().__init__()
         self.sources: list[Any] = []
         self.numbers: list[float] = []
         self.reads: list[tuple[int, Callable[[], float]]] = []
-        self.rows: list[KernelCall] = []  # of this instruction
         self.imported: dict[StepValue, Imported] = {}
         self.changed: dict[LeafValue, None] = {}  # by rows of this instruction
         self.status = np.zeros(1, np.int64)
@@ -239,19 +238,10 @@ class Writer:
         self.changed[leaf] = None
         return self.at(leaf)
 
-    def row(
-        self,
-        kernel: Kernel,
-        dtype: DTypeLike,
-        *operands: int,
-        pieces: int = 1,
-        work: int = 0,
-        scratch: int = 0,
-        product: int = 0,
-    ) -> None:
-        """Add a row; the parameters are those of `KernelCall`."""
-        kernel.address(dtype)  # compiled here: where that fails, NumPy computes the instruction
-        self.rows.append(KernelCall(kernel, dtype, operands, pieces, work, scratch, product))
+    def row(self, kernel: Kernel, dtype: DTypeLike, *operands: int, **sizes: int) -> None:
+        """Add a row, compiled here: where that fails, NumPy computes the instruction."""
+        kernel.address(dtype)
+        super().row(kernel, dtype, *operands, **sizes)
 
     # --- places ----------------------------------------------------------------------------------
 
@@ -292,16 +282,6 @@ class Writer:
         places = (place, result, *sizes, *steps, *[0] * missing, *to)
         self.row(turned, dtype, *places, pieces=pieces, work=work)
         return result
-
-
-def elementwise_row(
-    writer: Writer, kernel: Kernel, value: StepValue, *places: int, numbers: tuple[int, ...] = ()
-) -> None:
-    """Write a row of an elementwise kernel: places, the number of values, the step, numbers."""
-    count = math.prod(value.shape)
-    work = count * value.dtype.itemsize * threads.BYTE * len(places)
-    operands = (*places, count, PIECE, *numbers)
-    writer.row(kernel, value.dtype, *operands, pieces=-(-count // PIECE), work=work)
 
 
 def tape_dtype(value: StepValue) -> np.dtype[Any]:

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.compiler.lowering.tape import Writer
 from tinygrad_cnn.compiler.program import ConstantValue, InputValue, LeafValue, StepValue
-from tinygrad_cnn.engine.fast.joining import copied
 from tinygrad_cnn.engine.fast.kernel import Kernel
+from tinygrad_cnn.engine.fast.moving import copied
+from tinygrad_cnn.engine.fast.row_writer import PIECE, rows_of_piece
 from tinygrad_cnn.engine.planes import Order
 from tinygrad_cnn.engine.threads import BYTE
 
 View: TypeAlias = NDArray[np.int8]
 """An array of the shape and strides of a value, counted in values. It has no numbers: NumPy's own
 indexing and reshaping compute the strides of parts of it."""
-PER_PIECE = 1 << 14  # values of a piece
 AXES = 5  # that a copy can have,
 BROADCAST_AXES = 3  # and an elementwise function
 
@@ -82,14 +82,14 @@ def write_broadcast(
         return False
     count = math.prod(result.shape)
     if len(lengths) < 2:  # cut into rows
-        length = min(max(1, count), PER_PIECE)
+        length = min(max(1, count), PIECE)
         inner = rows = -(-count // length)
         every = [(0, length * s[0], s[0]) if s else (0, 0, 1) for s in steps]
     else:
         length, inner = lengths[-1], lengths[-2]
         rows = count // max(1, length)
         every = [(s[0] if len(s) > 2 else 0, s[-2], s[-1]) for s in steps]
-    each = max(1, PER_PIECE // max(1, length))
+    each = rows_of_piece(length)
     places = [writer.at(value) for value in (*operands, result)]
     sizes = (count, max(1, inner), length, *[s for step in every[fixed:] for s in step], each)
     work = BYTE * dtype.itemsize * count * (1 + len(operands))
@@ -134,7 +134,7 @@ def write_copy(
     lengths = [1] * (AXES - len(lengths)) + lengths
     x_steps, y_steps = ([*[0] * AXES, *(s or [1])][-AXES:] for s in (x_steps, y_steps))
     rows, length = math.prod(lengths[:-1]), lengths[-1]
-    each = max(1, PER_PIECE // max(1, length))
+    each = rows_of_piece(length)
     starts = _start(of_x, x), _start(of_y, y)
     places = writer.at(source), writer.at(result), writer.number(scale)
     sizes = (*starts, rows, *lengths[1:], *x_steps, *y_steps, each)

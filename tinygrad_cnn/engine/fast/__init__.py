@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import warnings
 from typing import Any
 
 from tinygrad_cnn.engine.configuration import configuration
@@ -24,7 +25,24 @@ def is_available() -> bool:
 
 def is_on() -> bool:
     """Return whether to use compiled kernels: installed, and not switched off by `options`."""
-    return configuration.get().fast and is_available()
+    return configuration.get().fast and is_available() and _works()
+
+
+@functools.cache
+def _works() -> bool:
+    """Return whether the Numba that is installed has what the kernels need; warn if not."""
+    try:
+        _module("numba_private")
+    except (ImportError, AttributeError) as error:
+        warnings.warn(
+            f"the compiled kernels (extra fast) do not work with the Numba that is installed, and "
+            f"NumPy computes in their place: {error}; install a version that this one of "
+            "tinygrad_cnn was released with, such as numba==0.68",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return False
+    return True
 
 
 def kernels(name: str, x: Any, least: int = LEAST) -> Any:

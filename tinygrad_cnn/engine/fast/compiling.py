@@ -19,9 +19,12 @@ from threading import RLock
 from time import perf_counter
 from typing import Any, TypeVar
 
-from llvmlite.binding import ffi
-from numba.core.caching import FunctionCache
-from numba.core.errors import NumbaError
+from tinygrad_cnn.engine.fast.numba_private import (
+    FunctionCache,
+    NumbaError,
+    is_uncachable,
+    llvm_lock,
+)
 
 T = TypeVar("T")
 
@@ -30,16 +33,14 @@ LONG = 1.0  # seconds of compilation from which it is announced
 _spent = [0.0]  # in this process; negative once it is announced
 _lock = RLock()
 
-_llvm_lock = ffi.lib._lock  # that of each call of LLVM, such as to free what it made
-
 
 def _hold() -> None:
     _lock.acquire()
-    _llvm_lock.__enter__()
+    llvm_lock.__enter__()
 
 
 def _release() -> None:
-    _llvm_lock.__exit__(None, None, None)
+    llvm_lock.__exit__(None, None, None)
     _lock.release()
 
 
@@ -83,7 +84,7 @@ def _made(make: Callable[[bool], T], function: Callable[..., Any]) -> T:
     except NumbaError:  # a mistake in the function
         raise
     except Exception as error:  # of pickle or of the file system, by the kind of damage
-        if "cannot cache" in str(error):
+        if is_uncachable(error):
             return make(False)
     try:
         FunctionCache(function).flush()

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine.fast import convolution as kernels
-from tinygrad_cnn.engine.fast.arrays import RowWriter
+from tinygrad_cnn.engine.fast.row_writer import RowWriter
 from tinygrad_cnn.engine.fast.vectors import register_lanes
 from tinygrad_cnn.engine.windows import Windows
 

@@ -6,9 +6,9 @@ import math
 from functools import cached_property
 
 from tinygrad_cnn.engine.fast import depthwise as kernels
-from tinygrad_cnn.engine.fast.arrays import RowWriter
 from tinygrad_cnn.engine.fast.convolution_rows import FastConvolution, Strides
 from tinygrad_cnn.engine.fast.depthwise_3x3 import depthwise_3x3, depthwise_3x3_weight_gradient
+from tinygrad_cnn.engine.fast.row_writer import RowWriter
 
 
 def takes(channels: int, filters: int, groups: int) -> bool:

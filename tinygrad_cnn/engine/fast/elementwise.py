@@ -24,7 +24,6 @@ from tinygrad_cnn.engine.fast.kernel import (
     kernel,
 )
 
-STEP = 1 << 14  # values of a piece of work without rows
 SATURATED = 1000.0  # beyond ±1000, the sigmoid is 0 or 1
 
 
@@ -234,3 +233,23 @@ def multiply_add(
         else:
             for i in range(size):
                 y[start + i] = a[start + i] * b[of_b + i * b_step] + c[of_c + i * c_step]
+
+
+@kernel
+def added(a: Reals, b: Reals, y: Reals, count: Whole, step: Whole, piece: PieceIndex) -> None:
+    """Compute a + b."""
+    for i in range(piece * step, min(count, piece * step + step)):
+        y[i] = a[i] + b[i]
+
+
+@kernel
+def accumulated(
+    g: Reals, y: Reals, count: Whole, step: Whole, earlier: Scalar, piece: PieceIndex
+) -> None:
+    """Compute y + g, or g if `earlier` is 0: then y may be anything."""
+    if earlier == 0:
+        for i in range(piece * step, min(count, piece * step + step)):
+            y[i] = g[i]
+    else:
+        for i in range(piece * step, min(count, piece * step + step)):
+            y[i] += g[i]

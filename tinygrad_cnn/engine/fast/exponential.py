@@ -26,9 +26,11 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
+from tinygrad_cnn.engine.fast.numba_private import WITHIN
+
 __all__ = ["exp", "log", "log1p", "sigmoid", "tanh", "times_sigmoid"]
 
-_FLAGS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True}
+_FLAGS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", **WITHIN}
 _inlined: Callable[[Any], Any] = numba.njit(inline="always", **_FLAGS)
 _WHOLES = {types.float32: types.int32, types.float64: types.int64}
 

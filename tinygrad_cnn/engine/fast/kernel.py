@@ -28,6 +28,7 @@ from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine.fast.compiling import compiled, remove_other_versions
+from tinygrad_cnn.engine.fast.numba_private import NARROW, was_kept
 from tinygrad_cnn.engine.fast.vectors import register_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,8 +46,7 @@ FLAGS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "nsz"},
     "boundscheck": False,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
+    **NARROW,
 }
 EXACT: dict[str, Any] = FLAGS | {"fastmath": False}
 WHOLE = types.int64
@@ -156,7 +156,7 @@ class Kernel:
             ),
             known[name],
         )
-        if not found.cache_hits:
+        if not was_kept(found):
             remove_other_versions(known[name], version())
         return found
 

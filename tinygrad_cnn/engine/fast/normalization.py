@@ -1,4 +1,4 @@
-"""Kernels of batch normalization.
+"""Kernels of batch normalization and its running statistics.
 
 The values of a channel lie in runs: x is seen as (pixels, channels, run), (H·W, C, N) with the
 images last. Sums are taken in two rows. The first adds the pixels of each piece, a run at a time;
@@ -30,6 +30,7 @@ from tinygrad_cnn.engine.fast.kernel import (
     Scalar,
     Scratch,
     Whole,
+    Wholes,
     kernel,
 )
 
@@ -218,3 +219,19 @@ def normalization_gradient(
                 for i in range(start, start + run):
                     dx[i] = scale * (g[i] - of_g - (x[i] - center) * inverse * of_x)
     scratch[0] = touched
+
+
+@kernel
+def followed(
+    running: Reals, batch: Reals, count: Whole, start: Whole, step: Whole, scale: Scalar,
+    momentum: Scalar,
+) -> None:  # fmt: skip
+    """Compute r ← r + m·(s·b − r), where b begins at `start` of `batch`."""
+    for i in range(count):
+        running[i] += momentum * (scale * batch[start + i * step] - running[i])
+
+
+@kernel
+def counted(x: Wholes) -> None:
+    """Add 1 to a whole number."""
+    x[0] += 1

@@ -14,6 +14,8 @@ from numba import types
 from numba.extending import overload
 from threadpoolctl import ThreadpoolController
 
+from tinygrad_cnn.engine.fast.kernel import WHOLE
+from tinygrad_cnn.engine.fast.numba_private import signature_of
 from tinygrad_cnn.engine.fast.tiles import compiled_product
 
 _ROWS = 101  # CblasRowMajor: the order of the matrices
@@ -21,7 +23,6 @@ PLAIN, TRANSPOSED = 111, 112  # CblasNoTrans, CblasTrans
 NARROW = 3  # columns of a product: below, BLAS is faster
 LONG = 1 << 9  # values of a row of B: above, its columns are far apart in memory,
 DEEP = 1 << 8  # and BLAS, which copies them, is faster from as many rows on
-_WHOLE = types.int64
 
 
 def _function(name: str) -> int:
@@ -43,8 +44,8 @@ def _external(name: str, real: Any) -> Any:
     if not address:
         return None
     binding.add_symbol(f"tinygrad_cnn_{name}", address)
-    matrix, flags, sizes = types.CPointer(real), [types.int32] * 3, [_WHOLE] * 3
-    operands = [real, matrix, _WHOLE, matrix, _WHOLE, real, matrix, _WHOLE]
+    matrix, flags, sizes = types.CPointer(real), [types.int32] * 3, [WHOLE] * 3
+    operands = [real, matrix, WHOLE, matrix, WHOLE, real, matrix, WHOLE]
     return types.ExternalFunction(f"tinygrad_cnn_{name}", types.void(*flags, *sizes, *operands))
 
 
@@ -54,7 +55,7 @@ _GEMM = {types.float32: _external("sgemm", types.float32),
 
 _PRODUCT = compiled_product()  # holds the code
 binding.add_symbol("tinygrad_cnn_product", _PRODUCT.address)
-_BLOCKS = types.ExternalFunction("tinygrad_cnn_product", _PRODUCT._sig)
+_BLOCKS = types.ExternalFunction("tinygrad_cnn_product", signature_of(_PRODUCT))
 
 
 def is_available() -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.engine.arrays import Array
-from tinygrad_cnn.engine.fast.arrays import ArrayRows, RowWriter
 from tinygrad_cnn.engine.fast.kernel import Kernel
 from tinygrad_cnn.engine.fast.machine import KernelCall, Tape
+from tinygrad_cnn.engine.fast.row_writer import ArrayRows, RowWriter
 from tinygrad_cnn.engine.memory import empty
 
 MOST = 512  # tapes that are kept in each thread
@@ -93,7 +93,7 @@ class _Rows(ArrayRows):
 
     def tape(self) -> Tape:
         """Return the program, without addresses."""
-        return Tape(self._calls, self._count + len(self.sizes))
+        return Tape(self.rows, self._count + len(self.sizes))
 
 
 _VALUES = ("Whole", "Scalar")

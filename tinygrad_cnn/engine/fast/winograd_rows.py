@@ -10,8 +10,8 @@ import numpy as np
 from tinygrad_cnn.engine.bands import PARTS
 from tinygrad_cnn.engine.convolution.winograd import OUT
 from tinygrad_cnn.engine.fast import winograd as kernels
-from tinygrad_cnn.engine.fast.arrays import RowWriter
 from tinygrad_cnn.engine.fast.convolution_rows import FastConvolution, Strides
+from tinygrad_cnn.engine.fast.row_writer import RowWriter
 from tinygrad_cnn.engine.fast.winograd import APART, NARROW, VALUES, WEIGHTS, WIDE
 from tinygrad_cnn.engine.fast.winograd_transforms import KERNEL
 
