@@ -14,8 +14,8 @@ from tinygrad_cnn.engine.softmax import log_softmax as log_softmax_by_numpy
 pytest.importorskip("numba")
 
 from tinygrad_cnn.engine.fast import exponential, optimizers, softmax
+from tinygrad_cnn.engine.fast.eager.running import run
 from tinygrad_cnn.engine.fast.kernel import Kernel, Reals, Whole, kernel
-from tinygrad_cnn.engine.fast.running import run
 
 SPECIAL = [np.inf, -np.inf, np.nan, 0.0, -0.0, -1.0, 1e-45, 5e-324, 88.8, 89.5, -103.2, -104.5,
            -710.0, -745.2, -746.0, 709.8, 710.0, 1e30, -1e30]  # fmt: skip

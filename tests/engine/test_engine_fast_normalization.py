@@ -15,7 +15,7 @@ import tinygrad_cnn as tg
 pytest.importorskip("numba")
 
 from tinygrad_cnn.engine.fast import normalization as kernels
-from tinygrad_cnn.engine.fast.running import run
+from tinygrad_cnn.engine.fast.eager.running import run
 
 EPS = 1e-5
 TOLERANCE = {"f": 2e-5, "d": 1e-12}

@@ -15,8 +15,8 @@ pytest.importorskip("numba")
 
 from tinygrad_cnn.engine import pooling
 from tinygrad_cnn.engine.fast import pooling as kernels
+from tinygrad_cnn.engine.fast.eager.running import run
 from tinygrad_cnn.engine.fast.kernel import Kernel
-from tinygrad_cnn.engine.fast.running import run
 from tinygrad_cnn.engine.windows import Windows
 from tinygrad_cnn.ops.pooling import pooling_windows
 

@@ -57,7 +57,7 @@ def statistics(x: Array, axes: Shape, eps: float) -> Array:
         found[2] = average(np.square(x - found[0]), axes, True)
         found[1], found[3] = np.sqrt(found[2] + eps), 1
         return found
-    compiled = fast.kernels("channels", x)
+    compiled = fast.kernels("normalization", x)
     if compiled is not None and compiled.statistics(x, found, eps):
         return found
     grid, x = _dense(x, found.shape[1:])
@@ -90,7 +90,7 @@ def normalized(x: Array, statistics: Array, w: Array | None, bias: Array | None)
     center, deviation = statistics[0], statistics[1]
     if not x.size:
         return x.copy()
-    compiled = fast.kernels("channels", x)
+    compiled = fast.kernels("normalization", x)
     y: Array | None = None if compiled is None else compiled.normalized(x, statistics, w, bias)
     if y is not None:
         return y
@@ -134,7 +134,7 @@ def moments(g: Array, x: Array, statistics: Array) -> Array:
         normal = (x - center) / deviation
         return np.stack([total(g, axes, True), total(g * normal, axes, True)])
     g = _like(g, x)
-    compiled = fast.kernels("channels", x)
+    compiled = fast.kernels("normalization", x)
     found: Array | None = None if compiled is None else compiled.moments(g, x, statistics)
     if found is not None:
         return found
@@ -157,7 +157,7 @@ def input_gradient(
 ) -> Array:
     """Return slope·(w·g − p − (x − μ)/σ·q); the last four broadcast and have as many axes."""
     center, deviation = statistics[0], statistics[1]
-    compiled = fast.kernels("channels", x) if g.dtype == x.dtype else None
+    compiled = fast.kernels("normalization", x) if g.dtype == x.dtype else None
     if compiled is not None:
         dx = compiled.input_gradient(_like(g, x), x, statistics, slope, w, p, q)
         if dx is not None:

@@ -184,14 +184,8 @@ def _compiled(name: str, axis: int, model: Array, *arrays: Array) -> Array | Non
     if kernels is None or any(array.dtype != model.dtype for array in arrays):
         return None
     order, cube = _cube(model, axis % model.ndim)
-    given = [np.ascontiguousarray(array.transpose(order)) for array in arrays]
-    out = memory.empty(tuple([model.shape[k] for k in order]), model.dtype)
-    step, width, pieces = kernels.pieces_of(*cube)
-    fast.kernels("running", model).run(
-        getattr(kernels, name), *given, out, *cube, step, width, pieces=pieces,
-        work=model.size * WORK, scratch=3 * width,
-    )  # fmt: skip
-    return out.transpose(np.argsort(order))
+    found: Array = kernels.computed(name, order, cube, model.size * WORK, *arrays)
+    return found
 
 
 def _are_rows(x: Array, axis: int) -> bool:

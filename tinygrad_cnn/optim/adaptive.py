@@ -95,7 +95,7 @@ class Adam(Optimizer):
         beta1, beta2 = self.betas
         root = math.sqrt(1.0 - beta2**t)  # times that of v̂ gives √v
         rate = self.lr * root / (1.0 - beta1**t)
-        compiled = fast.kernels("updates", p)
+        compiled = fast.kernels("optimizers", p)
         if compiled is not None:
             numbers = rate, keep, weight_decay, 1.0 - beta1, beta2, 1.0 - beta2, root * self.eps
             if compiled.adam(p, g, m, v, *numbers):

@@ -92,7 +92,7 @@ class SGD(Optimizer):
         """Update `p` in place."""
         v = state["velocity"] if self.momentum else None
         kept = 1.0 - self.dampening if state["steps"] > 1 else 1.0
-        compiled = fast.kernels("updates", p, LARGE)
+        compiled = fast.kernels("optimizers", p, LARGE)
         if compiled is not None:
             numbers = (self.lr, self.momentum, kept) if self.momentum else (self.lr,)
             if compiled.descend(p, g, v, self.nesterov, *numbers, self.weight_decay):

@@ -16,9 +16,10 @@ from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.convolution import algorithm, reference, winograd_compiled
 
 winograd_rows = pytest.importorskip("tinygrad_cnn.engine.fast.winograd_rows")
-from tinygrad_cnn.engine.fast import machine, running  # noqa: E402
+from tinygrad_cnn.engine.fast import machine  # noqa: E402
 from tinygrad_cnn.engine.fast import winograd_transforms as transforms  # noqa: E402
 from tinygrad_cnn.engine.fast.convolution_choice import fast_convolution  # noqa: E402
+from tinygrad_cnn.engine.fast.eager import running  # noqa: E402
 from tinygrad_cnn.engine.fast.row_writer import ArrayRows  # noqa: E402
 
 Array = np.ndarray[Any, Any]

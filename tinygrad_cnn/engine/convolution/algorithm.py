@@ -20,6 +20,7 @@ from tinygrad_cnn.engine.convolution import (
     winograd_rows,
 )
 from tinygrad_cnn.engine.layout import Layout
+from tinygrad_cnn.engine.tiling import may_tile, tile_count
 from tinygrad_cnn.engine.windows import Windows
 
 SIDE_BY_SIDE = 8  # minimum images for products over them to be wide enough
@@ -73,17 +74,15 @@ def choose(
         if depthwise.takes(channels, at, groups, dtype):
             return depthwise_few
         products = images * math.prod((*at.count, *at.kernel, channels, out_channels))
-        tiled = products >= FEW_PRODUCTS and images * winograd.tile_count(at) >= FEW_TILES
-        if tiled and winograd.may_tile(
-            min(channels, out_channels), FEW_CHANNELS, at, groups, dtype
-        ):
+        tiled = products >= FEW_PRODUCTS and images * tile_count(at) >= FEW_TILES
+        if tiled and may_tile(min(channels, out_channels), FEW_CHANNELS, at, groups, dtype):
             return winograd_few
         return im2col
     if depthwise.takes(channels, at, groups, dtype):
         return depthwise
     if winograd_compiled.takes(images, channels, out_channels, at, groups, dtype):
         return winograd_compiled
-    if not winograd.may_tile(min(channels, out_channels), FOR_TILES, at, groups, dtype):
+    if not may_tile(min(channels, out_channels), FOR_TILES, at, groups, dtype):
         return direct
     pairs = channels * out_channels
     if min(images, winograd.WIDEST) * pairs >= TWO_WAYS:

@@ -16,7 +16,7 @@ layout = Layout.IMAGES_LAST
 
 def takes(out_channels: int, groups: int, x: Array) -> bool:
     """Return whether compiled kernels compute a depthwise convolution of `x`, or the like."""
-    return out_channels == groups and fast.kernels("depthwise_rows", x) is not None
+    return out_channels == groups and fast.kernels("convolution", x) is not None
 
 
 def convolve(x: Array, w: Array, bias: Array | None, at: Windows, groups: int, out: Array) -> None:
@@ -45,14 +45,9 @@ def weight_gradient(dy: Array, x: Array, at: Windows, groups: int) -> Array:
 def _run(
     direction: str, images: Array, at: Windows, groups: int, given: list[Array], operands: Any
 ) -> None:
-    """Run a method of `DepthwiseConvolution` on arrays; its operands are their positions."""
-    compiled, running = (fast.kernels(name, images, 0) for name in ("depthwise_rows", "running"))
+    """Compute a direction; its operands are the positions of arrays."""
     sizes = (len(images), groups, groups, at, groups, images.dtype)
-    running.run_rows(
-        (direction, sizes, operands),
-        lambda rows: getattr(compiled.DepthwiseConvolution(*sizes), direction)(rows, *operands),
-        given,
-    )
+    fast.kernels("convolution", images, 0).run(direction, sizes, operands, given)
 
 
 def _memory(images: Array) -> Array:

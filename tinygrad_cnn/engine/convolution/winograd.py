@@ -25,9 +25,7 @@ times as long without. Lavin and Gray, "Fast algorithms for convolutional neural
 
 from __future__ import annotations
 
-import math
 from functools import cache, lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -35,40 +33,14 @@ from numpy.lib.stride_tricks import as_strided
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, image_blocks, part_count
-from tinygrad_cnn.engine.configuration import configuration
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty, view
+from tinygrad_cnn.engine.tiling import IN, OUT, POINTS
 from tinygrad_cnn.engine.windows import Windows
 
 layout = Layout.IMAGES_LAST
-POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity
-OUT, IN = 4, 6  # outputs and inputs of a tile, along an axis
 WIDEST = 128  # images per block
 WIDTH = 1 << 14  # columns of a transform's operand; 6 such rows fit the cache
-
-
-def may_tile(size: int, fewest: int, at: Windows, groups: int, dtype: np.dtype[Any]) -> bool:
-    """Return whether tiles fit the windows, pay, and add only a few rounding errors.
-
-    They pay from `fewest` of `size` on, and if they save a quarter of the products.
-    """
-    plain = all(
-        (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1) and 0 <= axis.before <= 2
-        for axis in (at.rows, at.columns)
-    )
-    return (
-        plain
-        and dtype == np.float32
-        and groups == 1
-        and size >= fewest
-        and configuration.get().winograd
-        and 4 * IN**2 * tile_count(at) <= 3 * 9 * math.prod(at.count)
-    )
-
-
-def tile_count(at: Windows) -> int:
-    """Return the number of tiles of an image."""
-    return math.prod([-(-count // OUT) for count in at.count])
 
 
 @cache

@@ -24,9 +24,10 @@ from numpy.lib.stride_tricks import as_strided
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, NARROWEST, Band, part_count, small_products
-from tinygrad_cnn.engine.convolution.winograd import IN, OUT, transforms
+from tinygrad_cnn.engine.convolution.winograd import transforms
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty
+from tinygrad_cnn.engine.tiling import IN, OUT
 from tinygrad_cnn.engine.windows import Windows, inside
 
 layout = Layout.CHANNELS_LAST

@@ -28,9 +28,10 @@ from numpy.lib.stride_tricks import as_strided
 from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, part_count
-from tinygrad_cnn.engine.convolution.winograd import IN, OUT, rows_product, transforms
+from tinygrad_cnn.engine.convolution.winograd import rows_product, transforms
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty, view
+from tinygrad_cnn.engine.tiling import IN, OUT
 from tinygrad_cnn.engine.windows import Windows
 
 layout = Layout.IMAGES_LAST

@@ -30,8 +30,6 @@ from tinygrad_cnn.engine import threads
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.bands import CACHE, image_blocks, part_count
 from tinygrad_cnn.engine.convolution.winograd import (
-    IN,
-    OUT,
     WIDEST,
     input_rows,
     rows_product,
@@ -39,6 +37,7 @@ from tinygrad_cnn.engine.convolution.winograd import (
 )
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.memory import empty, view
+from tinygrad_cnn.engine.tiling import IN, OUT
 from tinygrad_cnn.engine.windows import Windows
 
 layout = Layout.IMAGES_LAST

@@ -46,13 +46,13 @@ def _works() -> bool:
 
 
 def kernels(name: str, x: Any, least: int = LEAST) -> Any:
-    """Return a module of this package that computes with an array `x`, or None for NumPy.
+    """Return a module of `eager` that computes with an array `x`, or None for NumPy.
 
     Arrays of less than `least` values are for NumPy, and dtypes other than float32 and float64.
     """
     if x.size < least or x.dtype.char not in "fd" or not is_on() or not x.dtype.isnative:
         return None
-    return _module(name)
+    return _module(f"eager.{name}")
 
 
 @functools.cache

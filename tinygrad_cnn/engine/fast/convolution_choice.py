@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygrad_cnn.engine.convolution import winograd_compiled
-from tinygrad_cnn.engine.fast import depthwise_rows
+from tinygrad_cnn.engine.fast import depthwise_rows, products
 from tinygrad_cnn.engine.fast.convolution_rows import FastConvolution
 from tinygrad_cnn.engine.fast.winograd_rows import TiledConvolution
+from tinygrad_cnn.engine.tiling import may_tile_compiled
 from tinygrad_cnn.engine.windows import Windows
 
 
@@ -23,6 +23,7 @@ def fast_convolution(
         return depthwise_rows.DepthwiseConvolution(images, channels, filters, at, groups, dtype)
     if groups > 1 and channels < 4 * groups:
         return None  # products of one to three channels
-    if winograd_compiled.takes(images, channels, filters, at, groups, np.dtype(dtype)):
+    sizes = images, channels, filters, at, groups, np.dtype(dtype)
+    if may_tile_compiled(*sizes) and products.is_available():
         return TiledConvolution(images, channels, filters, at, groups, dtype)
     return FastConvolution(images, channels, filters, at, groups, dtype)

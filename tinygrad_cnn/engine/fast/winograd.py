@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import numba
 
-from tinygrad_cnn.engine.convolution.winograd import IN, OUT
 from tinygrad_cnn.engine.fast.kernel import (
     FLAGS,
     Conversion,
@@ -34,6 +33,7 @@ from tinygrad_cnn.engine.fast.winograd_transforms import (
     spread_outputs,
     turn,
 )
+from tinygrad_cnn.engine.tiling import IN, OUT
 
 VALUES = IN * IN  # of a tile, after its transform
 WEIGHTS = KERNEL * KERNEL

@@ -8,12 +8,12 @@ from functools import cached_property
 import numpy as np
 
 from tinygrad_cnn.engine.bands import PARTS
-from tinygrad_cnn.engine.convolution.winograd import OUT
 from tinygrad_cnn.engine.fast import winograd as kernels
 from tinygrad_cnn.engine.fast.convolution_rows import FastConvolution, Strides
 from tinygrad_cnn.engine.fast.row_writer import RowWriter
 from tinygrad_cnn.engine.fast.winograd import APART, NARROW, VALUES, WEIGHTS, WIDE
 from tinygrad_cnn.engine.fast.winograd_transforms import KERNEL
+from tinygrad_cnn.engine.tiling import OUT
 
 COLUMNS, IMAGES = 128, 64  # maximum columns of a product, and images of a block
 GROUP_BYTES, BLOCK_BYTES = 3 << 18, 5 << 18  # of the values of several tiles, and of one

@@ -14,9 +14,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tinygrad_cnn.engine.convolution.winograd import IN, OUT, POINTS
 from tinygrad_cnn.engine.fast.kernel import WHOLE
 from tinygrad_cnn.engine.fast.vectors import CONTRACT, INT, LLVMValue, Vectors
+from tinygrad_cnn.engine.tiling import IN, OUT, POINTS
 
 KERNEL = IN + 1 - OUT
 A, B = POINTS[1], POINTS[3]

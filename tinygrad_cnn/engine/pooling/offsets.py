@@ -25,7 +25,7 @@ SMALL = 1 << 21  # comparisons for which images are pooled as a whole
 
 def maximum(x: Array, at: Windows) -> Array:
     """Return the largest value under each window: (..., H, W) → (..., OH, OW)."""
-    compiled = fast.kernels("pooled", x)
+    compiled = fast.kernels("pooling", x)
     y: Array | None = None if compiled is None else compiled.maximum(x, at)
     if y is not None:
         return y
@@ -41,7 +41,7 @@ def winner(x: Array, y: Array, at: Windows) -> Array:
 
     Where `y` is NaN, it is that of the last NaN.
     """
-    compiled = fast.kernels("pooled", x)
+    compiled = fast.kernels("pooling", x)
     found: Array | None = None if compiled is None else compiled.winner(x, at)
     if found is not None:
         return found
@@ -81,7 +81,7 @@ def gather(x: Array, won: Array, at: Windows) -> Array:
 
 def scatter(u: Array, won: Array, at: Windows) -> Array:
     """Return zeros with `u` added at the offset `won` of each window, the adjoint of `gather`."""
-    compiled = fast.kernels("pooled", u)
+    compiled = fast.kernels("pooling", u)
     dx: Array | None = None if compiled is None else compiled.scatter(u, won, at)
     if dx is not None:
         return dx

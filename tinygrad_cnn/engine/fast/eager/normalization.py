@@ -15,8 +15,8 @@ import numpy as np
 from tinygrad_cnn.engine import memory
 from tinygrad_cnn.engine.arrays import Array, Shape
 from tinygrad_cnn.engine.fast import normalization as kernels
+from tinygrad_cnn.engine.fast.eager.running import run
 from tinygrad_cnn.engine.fast.kernel import PieceIndex, Reals, Whole, kernel
-from tinygrad_cnn.engine.fast.running import run
 from tinygrad_cnn.engine.threads import BYTE
 
 RUN = 8  # values of a run

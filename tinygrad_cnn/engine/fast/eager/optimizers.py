@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine.fast import optimizers as kernels
-from tinygrad_cnn.engine.fast.running import run
+from tinygrad_cnn.engine.fast.eager.running import run
 from tinygrad_cnn.engine.threads import BYTE
 
 PIECE = 1 << 15  # values that a piece updates

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_cnn.engine import planes
 from tinygrad_cnn.engine.arrays import Array
 from tinygrad_cnn.engine.fast import pooling as kernels
-from tinygrad_cnn.engine.fast.running import run
+from tinygrad_cnn.engine.fast.eager.running import run
 from tinygrad_cnn.engine.planes import Order
 from tinygrad_cnn.engine.threads import BYTE
 from tinygrad_cnn.engine.windows import Windows
