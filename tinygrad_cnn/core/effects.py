@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -51,6 +51,28 @@ def effect(function: F) -> F:
 
     call.is_effect = True  # type: ignore[attr-defined]
     return cast(F, call)
+
+
+def clears(of: Callable[[Any], Iterable[Any]]) -> Callable[[F], F]:
+    """Declare that an effect sets ``.grad`` of some Tensors to None, and does nothing else.
+
+    They are those of ``of(first argument)``. So a compiled step can do it in place of the effect.
+    """
+    return lambda function: _declared(function, "clears", of)
+
+
+def writes(of: Callable[[Any], Iterable[Any]] = lambda _: ()) -> Callable[[F], F]:
+    """Declare that an effect changes no arrays but those of some Tensors, and no gradients.
+
+    They are those of ``of(first argument)``, none by default. It keeps no array that it is given.
+    So a compiled step need not read other memory again after it.
+    """
+    return lambda function: _declared(function, "writes", of)
+
+
+def _declared(function: F, name: str, of: Callable[[Any], Iterable[Any]]) -> F:
+    setattr(function, name, of)
+    return function
 
 
 def pure(function: F) -> F:

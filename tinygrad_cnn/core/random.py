@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygrad_cnn.core.effects import effect
+from tinygrad_cnn.core.effects import effect, writes
 from tinygrad_cnn.support.arguments import whole
 
 default: ContextVar[np.random.Generator | None] = ContextVar("default_generator", default=None)
@@ -18,6 +18,7 @@ Rng: TypeAlias = np.random.Generator | None
 
 
 @effect
+@writes()
 def manual_seed(seed: int) -> np.random.Generator:
     """Make ``default_rng(seed)`` the default generator, which draws where ``rng=`` is left out.
 

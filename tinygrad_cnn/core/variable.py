@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.effects import effect
+from tinygrad_cnn.core.effects import clears, effect
 from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.recording import recording
 
@@ -118,6 +118,7 @@ class Variable:
 
 
 @effect
+@clears(lambda tensor: [tensor])
 def clear_gradient(tensor: Variable) -> None:
     """Forget the gradient of a Tensor."""
     tensor._grad = None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygrad_cnn.core.dtypes import native_float
-from tinygrad_cnn.core.effects import effect
+from tinygrad_cnn.core.effects import clears, effect, writes
 from tinygrad_cnn.core.recording import (
     Recording,
     entered,
@@ -293,6 +293,7 @@ class Module(Registering, Stateful, Hooked):
     # --- modes -----------------------------------------------------------------------------------
 
     @effect
+    @writes()
     def train(self, mode: bool = True) -> Self:
         """Set train mode, or without `mode` eval mode, for this and all submodules; return this."""
         for module in self.modules():
@@ -355,6 +356,7 @@ class Module(Registering, Stateful, Hooked):
         return self.astype(np.float32)
 
     @effect
+    @clears(lambda self: [tensor for _, tensor in self._named_tensors()])
     def zero_grad(self) -> None:
         """Clear the gradients: set ``.grad`` of every parameter to None."""
         for _, tensor in self._named_tensors():

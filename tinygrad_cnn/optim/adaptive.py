@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine import fast
 from tinygrad_cnn.optim.group import State
-from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option, Params
+from tinygrad_cnn.optim.optimizer import (
+    CompiledUpdate,
+    Hyperparameter,
+    Optimizer,
+    Option,
+    Params,
+)
 from tinygrad_cnn.support.arguments import number
+
+ADAM = CompiledUpdate("adam", ("mean", "square"))
 
 
 def _pair(owner: str, name: str, value: Any) -> tuple[float, float]:
@@ -85,29 +92,31 @@ class Adam(Optimizer):
 
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place."""
-        self._descend(p, g, state, 1.0, self.weight_decay)
-
-    def _descend(
-        self, p: NDArray[Any], g: NDArray[Any], state: State, keep: float, weight_decay: float
-    ) -> None:
-        """Update `p` times `keep`, from its gradient plus `weight_decay` times that."""
-        m, v, t = state["mean"], state["square"], state["steps"]
-        beta1, beta2 = self.betas
-        root = math.sqrt(1.0 - beta2**t)  # times that of v̂ gives √v
-        rate = self.lr * root / (1.0 - beta1**t)
-        compiled = fast.kernels("optimizers", p)
-        if compiled is not None:
-            numbers = rate, keep, weight_decay, 1.0 - beta1, beta2, 1.0 - beta2, root * self.eps
-            if compiled.adam(p, g, m, v, *numbers):
-                return
+        rate, keep, weight_decay, rest1, beta2, rest2, eps = self.coefficients(state["steps"])
+        m, v = state["mean"], state["square"]
         if keep != 1.0:
             p *= keep
         if weight_decay:
             g = g + weight_decay * p
-        m += (1.0 - beta1) * (g - m)
+        m += rest1 * (g - m)
         v *= beta2
-        v += (1.0 - beta2) * (g * g)
-        p -= rate * (m / (np.sqrt(v) + root * self.eps))
+        v += rest2 * (g * g)
+        p -= rate * (m / (np.sqrt(v) + eps))
+
+    def compiled_update(self) -> CompiledUpdate | None:
+        """Return the kernel that computes `update`."""
+        return ADAM
+
+    def coefficients(self, steps: int) -> tuple[float, ...]:
+        """Return the numbers of a step, as `engine.fast.optimizers.adam` explains them."""
+        beta1, beta2 = self.betas
+        root = math.sqrt(1.0 - beta2**steps)  # times that of v̂ gives √v
+        rate = self.lr * root / (1.0 - beta1**steps)
+        return rate, *self._decay(), 1.0 - beta1, beta2, 1.0 - beta2, root * self.eps
+
+    def _decay(self) -> tuple[float, float]:
+        """Return what p is multiplied by, and what times p is added to the gradient."""
+        return 1.0, self.weight_decay
 
 
 class AdamW(Adam):
@@ -131,8 +140,6 @@ class AdamW(Adam):
     array([0.5], dtype=float32)
     """
 
-    elementwise = True
-
     def __init__(
         self,
         params: Params,
@@ -143,9 +150,8 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
-        """Update `p` in place."""
-        self._descend(p, g, state, 1.0 - self.lr * self.weight_decay, 0.0)
+    def _decay(self) -> tuple[float, float]:
+        return 1.0 - self.lr * self.weight_decay, 0.0
 
 
 class RMSprop(Optimizer):

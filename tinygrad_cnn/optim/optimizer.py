@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.core.effects import effect
+from tinygrad_cnn.core.effects import clears, effect, writes
 from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.recording import enable_grad
 from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.engine import fast
 from tinygrad_cnn.optim.group import Alone, State, Together, grouped
 from tinygrad_cnn.optim.param_group import ParamGroup
 from tinygrad_cnn.support.arguments import native, number, whole
@@ -22,7 +23,30 @@ T = TypeVar("T")
 Params: TypeAlias = Iterable[Variable] | Iterable[Mapping[str, Any]]
 """Parameters, or parameter groups: dicts with ``"params"`` and options."""
 
-Grouped: TypeAlias = tuple[list[int], list[tuple[ParamGroup, list[Alone | Together]]]]
+UpdatePlan: TypeAlias = tuple[list[int], list[tuple[ParamGroup, list[Alone | Together]]]]
+"""The indices of the parameters to update, and their update groups."""
+
+
+class CompiledUpdate(NamedTuple):
+    """The compiled kernel that computes an optimizer's `update`, with the same bits.
+
+    It gets the parameter, the gradient, the arrays of the slots, the options, and then the numbers
+    that `Optimizer.coefficients` returns.
+
+    Attributes
+    ----------
+    kernel : str
+        Its name in `engine.fast.optimizers`.
+    slots : tuple of str
+    options : tuple of int
+    least : int
+        The values of a parameter from which a call of the kernel pays.
+    """
+
+    kernel: str
+    slots: tuple[str, ...] = ()
+    options: tuple[int, ...] = ()
+    least: int = fast.LEAST
 
 
 class Option(Generic[T]):
@@ -129,13 +153,15 @@ class Optimizer:
     def __init_subclass__(cls) -> None:
         if "update" in vars(cls) and "elementwise" not in vars(cls):
             cls.elementwise = False  # a new `update` may not be elementwise
+        if "update" in vars(cls) and "compiled_update" not in vars(cls):
+            cls.compiled_update = Optimizer.compiled_update  # type: ignore[method-assign]  # none
 
     def __init__(self, params: Params, lr: float) -> None:
         self.lr = lr
         self.params: list[Variable] = []
         self.param_groups: list[ParamGroup] = []
         self.state: dict[Variable, State] = {}
-        self._grouped: Grouped = ([], [])
+        self.plan: UpdatePlan = ([], [])
         for group in _groups_of(type(self).__name__, params):
             self.add_param_group(group)
 
@@ -162,7 +188,7 @@ class Optimizer:
         self.params += found
         self.param_groups.append(group)
         self.state.update({p: {} for p in found})
-        self._grouped = ([], [])
+        self.plan = ([], [])
 
     @classmethod
     def options(cls) -> dict[str, Option[Any]]:
@@ -172,6 +198,14 @@ class Optimizer:
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place from its gradient `g`, which must not change, and its state."""
         raise NotImplementedError(f"{type(self).__name__} defines no update")
+
+    def compiled_update(self) -> CompiledUpdate | None:
+        """Return the kernel that computes `update` with the options of now; None if none does."""
+        return None
+
+    def coefficients(self, steps: int) -> tuple[float, ...]:
+        """Return the numbers in the formula of `update`, of the options and the steps so far."""
+        raise NotImplementedError(f"{type(self).__name__} defines no coefficients")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient and requires one.
@@ -202,16 +236,31 @@ class Optimizer:
         return loss
 
     @effect
+    @writes(lambda self: self.params)
     def _update_all(self) -> None:
         """Update every parameter that has a gradient and requires one."""
-        ready = self._ready()
-        if ready != self._grouped[0]:
-            self._grouped = ready, self._groups(ready)
+        _, planned = self.planned(self._ready())
         with np.errstate(over="ignore", invalid="ignore"):
-            for param_group, groups in self._grouped[1]:
-                update = self.update if not param_group.own else self._of(param_group).update
+            for param_group, groups in planned:
+                update = self.of_group(param_group)._kernel_or_numpy
                 for group in groups:
                     group.step(update)
+
+    def _kernel_or_numpy(self, p: NDArray[Any], g: NDArray[Any], state: State) -> Any:
+        """Update `p` by the compiled kernel, or by `update`."""
+        if p.size >= fast.LEAST and (own := self.compiled_update()) is not None:
+            kernels, slots = fast.kernels("optimizers", p, own.least), map(state.get, own.slots)
+            if kernels is not None and kernels.update(
+                own.kernel, [p, g, *slots], own.options, self.coefficients(state["steps"])
+            ):
+                return None
+        return self.update(p, g, state)
+
+    def planned(self, ready: list[int]) -> UpdatePlan:
+        """Return the plan to update the parameters at these indices, made if it has changed."""
+        if ready != self.plan[0]:
+            self.plan = ready, self._groups(ready)
+        return self.plan
 
     def _ready(self) -> list[int]:
         """Return the indices of the parameters to update, their gradients checked."""
@@ -239,16 +288,19 @@ class Optimizer:
             for group in self.param_groups
         ]
 
-    def _of(self, group: ParamGroup) -> Self:
+    def of_group(self, group: ParamGroup) -> Self:
         """Return an optimizer with the options of a group, for its update."""
+        if not group.own:
+            return self
         made = object.__new__(type(self))
         vars(made).update(vars(self), **group.own)
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_grouped": ([], [])}  # copies share no group memory
+        return {**vars(self), "plan": ([], [])}  # copies share no group memory
 
     @effect
+    @clears(lambda self: self.params)
     def zero_grad(self) -> None:
         """Clear the gradients: set ``.grad`` of every parameter to None."""
         for parameter in self.params:
@@ -303,7 +355,7 @@ class Optimizer:
         for group, values in zip(self.param_groups, own, strict=True):
             group.own = values
         self.state = state
-        self._grouped = ([], [])
+        self.plan = ([], [])
 
     def _loaded(self, owner: str, i: int, p: Variable, unread: dict[str, Any]) -> State:
         """Take the state of parameter `i` out of `unread`; empty before its first step."""

@@ -6,12 +6,22 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tinygrad_cnn.engine import fast
 from tinygrad_cnn.optim.group import State
-from tinygrad_cnn.optim.optimizer import Hyperparameter, Optimizer, Option, Params
+from tinygrad_cnn.optim.optimizer import (
+    CompiledUpdate,
+    Hyperparameter,
+    Optimizer,
+    Option,
+    Params,
+)
 from tinygrad_cnn.support.arguments import flag, share
 
 LARGE = 1 << 16  # values of a parameter from which a compiled kernel is faster
+DESCENT = CompiledUpdate("descend", least=LARGE)
+INERTIA, NESTEROV = (
+    CompiledUpdate("descend_with_momentum", ("velocity",), (is_nesterov,), LARGE)
+    for is_nesterov in (0, 1)
+)
 
 
 class SGD(Optimizer):
@@ -88,19 +98,28 @@ class SGD(Optimizer):
                 f"{type(self).__name__}: nesterov needs a momentum above 0, and no dampening"
             )
 
+    def compiled_update(self) -> CompiledUpdate:
+        """Return the kernel that computes `update`."""
+        if not self.momentum:
+            return DESCENT
+        return NESTEROV if self.nesterov else INERTIA
+
+    def coefficients(self, steps: int) -> tuple[float, ...]:
+        """Return lr and λ; with momentum lr, μ, 1 − τ (1 in the first step) and λ."""
+        if not self.momentum:
+            return self.lr, self.weight_decay
+        kept = 1.0 - self.dampening if steps > 1 else 1.0
+        return self.lr, self.momentum, kept, self.weight_decay
+
     def update(self, p: NDArray[Any], g: NDArray[Any], state: State) -> None:
         """Update `p` in place."""
-        v = state["velocity"] if self.momentum else None
-        kept = 1.0 - self.dampening if state["steps"] > 1 else 1.0
-        compiled = fast.kernels("optimizers", p, LARGE)
-        if compiled is not None:
-            numbers = (self.lr, self.momentum, kept) if self.momentum else (self.lr,)
-            if compiled.descend(p, g, v, self.nesterov, *numbers, self.weight_decay):
-                return
-        if self.weight_decay:
-            g = g + self.weight_decay * p
-        if v is not None:
-            v *= self.momentum
+        lr, *inertia, weight_decay = self.coefficients(state["steps"])
+        if weight_decay:
+            g = g + weight_decay * p
+        if inertia:
+            momentum, kept = inertia
+            v = state["velocity"]
+            v *= momentum
             v += kept * g if kept != 1.0 else g
-            g = g + self.momentum * v if self.nesterov else v
-        p -= self.lr * g
+            g = g + momentum * v if self.nesterov else v
+        p -= lr * g

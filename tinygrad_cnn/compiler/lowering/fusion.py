@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.compiler.lowering.tape import RECTIFIED
 from tinygrad_cnn.compiler.program import (
     ForwardCall,
     RuleCall,
@@ -90,7 +91,7 @@ def is_fused(instruction: StepInstruction) -> bool:
 
 
 def fused(program: StepProgram) -> StepProgram:
-    """Return the program with its batch normalizations fused with the rectifiers after them."""
+    """Return the program with calls such as `batch_norm` fused with the rectifiers after them."""
     readers: dict[StepValue, list[StepInstruction | None]] = {}
     for value in values_in(program.result):
         readers.setdefault(value, []).append(None)
@@ -99,7 +100,7 @@ def fused(program: StepProgram) -> StepProgram:
             readers.setdefault(value, []).append(instruction)
     changed: dict[int, StepInstruction | None] = {}  # by identity; None leaves it out
     for instruction in program.instructions:
-        if isinstance(instruction, ForwardCall) and instruction.op.name == "batch_norm":
+        if isinstance(instruction, ForwardCall) and instruction.op.name in RECTIFIED:
             changed |= _fused(instruction, program, readers)
     kept = [changed.get(id(each), each) for each in program.instructions]
     return StepProgram(program.inputs, [each for each in kept if each is not None], program.result)

@@ -71,7 +71,7 @@ def _mask(writer: Writer, call: ForwardCall) -> tuple[int, int, int]:
     return int(is_masked), writer.number(limits.least), writer.number(limits.most)
 
 
-@lowers("batch_norm")
+@lowers("batch_norm", rectified=True)
 def _(writer: Writer, call: ForwardCall) -> bool:
     x = call.arguments["x"]
     if not _is_lowered(call) or writer.order(call.result) != writer.order(x):

@@ -1,9 +1,9 @@
-"""Steps of optimizers as rows: SGD, Adam and AdamW."""
+"""Steps of optimizers as rows: of those with a compiled update, such as SGD and Adam."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from operator import is_
 from typing import Any
 
@@ -15,10 +15,10 @@ from tinygrad_cnn.compiler.lowering.tape import Writer
 from tinygrad_cnn.compiler.program import LeafValue
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.engine import threads
-from tinygrad_cnn.engine.fast.optimizers import adam, descend, descend_with_momentum
-from tinygrad_cnn.optim.adaptive import Adam, AdamW
-from tinygrad_cnn.optim.optimizer import Grouped, Optimizer
-from tinygrad_cnn.optim.sgd import SGD
+from tinygrad_cnn.engine.fast import optimizers as kernels
+from tinygrad_cnn.engine.fast.kernel import Kernel
+from tinygrad_cnn.optim.optimizer import CompiledUpdate, Optimizer, UpdatePlan
+from tinygrad_cnn.optim.param_group import ParamGroup
 
 
 class StateArray:
@@ -46,7 +46,7 @@ class OptimizerStep:
     Parameters
     ----------
     optimizer : Optimizer
-        Of exactly one of the classes in `FORMS`.
+        With a compiled update for each parameter group.
     gradients : mapping of LeafValue to (StoredGradient or GivenGradient)
         The leaves that have a gradient then.
     """
@@ -63,23 +63,28 @@ class OptimizerStep:
         self._others = [p for p in optimizer.params if p not in self._updated]
         self._arrays: list[tuple[int, StateArray]] = []
         self._numbers: list[tuple[int, Any, Variable]] = []  # first place, group, a parameter of it
-        self._settings, self._form_of = SETTINGS[type(optimizer)], FORMS[type(optimizer)]
-        self._form = self._current_form()
-        self._grouped: Grouped | None = None
+        self._kernels = kernels_of(optimizer)
+        self._plan: UpdatePlan | None = None
         self._states: list[dict[str, Any]] = []
 
     def lower(self, writer: Writer) -> None:
         """Write the rows."""
-        for group, options, params in self._groups():
-            places = [writer.number_slot() for _ in self._settings(options, 1)]
+        for group, params in self._groups():
+            options = self.optimizer.of_group(group)
+            own = options.compiled_update()
+            assert own is not None
+            kernel: Kernel = getattr(kernels, own.kernel)
+            places = [writer.number_slot() for _ in options.coefficients(1)]
             self._numbers.append((places[0], group, params[0]))
             for p in params:
                 leaf, gradient = self._updated[p]
-                arrays = [StateArray(p, slot) for slot in self.optimizer.slots]
+                arrays = [StateArray(p, slot) for slot in own.slots]
                 slots = [writer.source(array) for array in arrays]
                 self._arrays += zip(slots, arrays, strict=True)
-                operands = (writer.changes(leaf), gradient.place, slots)
-                ROWS[type(self.optimizer)](writer, options, leaf, operands, places)
+                operands = (writer.changes(leaf), gradient.place, *slots, *own.options, *places)
+                count = math.prod(leaf.shape)
+                work = count * leaf.dtype.itemsize * threads.BYTE * len(kernel.operands) // 2
+                writer.flat_row(kernel, leaf.dtype, count, *operands, work=work)
 
     def bind(self, at: memoryview, numbers: memoryview[float]) -> None:
         """Take the tables of addresses and of numbers."""
@@ -91,20 +96,20 @@ class OptimizerStep:
         Return False, with nothing done, where only the optimizer's own step does the right thing.
         """
         optimizer = self.optimizer
-        if optimizer._grouped is not self._grouped and not self._found():
+        if optimizer.plan is not self._plan and not self._found():
             return False
         if self._others and any(p._grad is not None and p.requires_grad for p in self._others):
             return False
         if self._given and not self._found_gradients():
             return False
-        if self._current_form() != self._form:
+        if kernels_of(optimizer) != self._kernels:
             return False
         for state in self._states:
             state["steps"] += 1
         values = self._values
         for first, group, p in self._numbers:
-            options = optimizer._of(group) if group.own else optimizer
-            for k, value in enumerate(self._settings(options, optimizer.state[p]["steps"]), first):
+            numbers = optimizer.of_group(group).coefficients(optimizer.state[p]["steps"])
+            for k, value in enumerate(numbers, first):
                 values[k] = value
         return True
 
@@ -113,27 +118,21 @@ class OptimizerStep:
         for state in self._states:
             state["steps"] -= 1
 
-    def _current_form(self) -> list[Any]:
-        """Return the options that decide which kernels run."""
-        form, optimizer = self._form_of, self.optimizer
-        return [form(optimizer._of(g) if g.own else optimizer) for g in optimizer.param_groups]
-
-    def _groups(self) -> list[tuple[Any, Any, list[Variable]]]:
-        """Return each group with its options and the parameters to update."""
+    def _groups(self) -> list[tuple[ParamGroup, list[Variable]]]:
+        """Return each group with the parameters to update."""
         return [
-            (group, self.optimizer._of(group) if group.own else self.optimizer, params)
+            (group, params)
             for group in self.optimizer.param_groups
             if (params := [p for p in group.params if p in self._updated])
         ]
 
     def _found(self) -> bool:
         """Find the arrays of the state; return whether the rows may use them."""
-        optimizer, self._grouped = self.optimizer, None
+        optimizer, self._plan = self.optimizer, None
         if len(optimizer.params) != len(self._ready) + len(self._others):
             return False
-        if optimizer._grouped[0] != self._ready:
-            optimizer._grouped = self._ready, optimizer._groups(self._ready)
-        for _, _, params in self._groups():
+        _, planned = plan = optimizer.planned(self._ready)
+        for _, params in self._groups():
             if len({optimizer.state[p]["steps"] for p in params}) > 1:
                 return False
         for place, source in self._arrays:
@@ -142,9 +141,9 @@ class OptimizerStep:
                 return False
             self._at[place] = array.ctypes.data
         states = [optimizer.state[optimizer.params[i]] for i in self._ready]
-        states += [group.state for _, groups in optimizer._grouped[1] for group in groups]
+        states += [group.state for _, groups in planned for group in groups]
         self._states = list({id(state): state for state in states}.values())
-        self._grouped = optimizer._grouped
+        self._plan = plan
         return True
 
     def _found_gradients(self) -> bool:
@@ -164,55 +163,6 @@ def _is_like(array: NDArray[Any], p: Variable) -> bool:
     return array.flags.c_contiguous and (array.shape, array.dtype) == (p.shape, p.dtype)
 
 
-def _sgd(o: SGD, steps: int) -> tuple[float, ...]:
-    kept = 1.0 - o.dampening if steps > 1 else 1.0
-    return o.lr, o.momentum, kept, o.weight_decay
-
-
-def _adam(o: Adam, steps: int) -> tuple[float, ...]:
-    beta1, beta2 = o.betas
-    root = math.sqrt(1.0 - beta2**steps)
-    is_decoupled = type(o) is AdamW
-    keep = 1.0 - o.lr * o.weight_decay if is_decoupled else 1.0
-    decay = 0.0 if is_decoupled else o.weight_decay
-    rate = o.lr * root / (1.0 - beta1**steps)
-    return rate, keep, decay, 1.0 - beta1, beta2, 1.0 - beta2, root * o.eps
-
-
-def _write_sgd(
-    writer: Writer, o: SGD, leaf: LeafValue, places: Any, numbers: Sequence[int]
-) -> None:
-    p, g, slots = places
-    lr, momentum, kept, decay = numbers
-    count = math.prod(leaf.shape)
-    if o.momentum:
-        operands = (p, g, *slots, int(o.nesterov), lr, momentum, kept, decay)
-        _row(writer, descend_with_momentum, leaf, count, operands)
-    else:
-        _row(writer, descend, leaf, count, (p, g, lr, decay))
-
-
-def _write_adam(
-    writer: Writer, _: Adam, leaf: LeafValue, places: Any, numbers: Sequence[int]
-) -> None:
-    p, g, slots = places
-    count = math.prod(leaf.shape)
-    _row(writer, adam, leaf, count, (p, g, *slots, *numbers))
-
-
-def _row(
-    writer: Writer, kernel: Any, leaf: LeafValue, count: int, operands: tuple[int, ...]
-) -> None:
-    work = count * leaf.dtype.itemsize * threads.BYTE * len(kernel.operands) // 2
-    writer.flat_row(kernel, leaf.dtype, count, *operands, work=work)
-
-
-SETTINGS: dict[type, Callable[[Any, int], tuple[float, ...]]] = {
-    SGD: _sgd, Adam: _adam, AdamW: _adam,
-}  # fmt: skip
-"""The numbers that the kernels of each class read, from its options and the number of steps."""
-
-ROWS: dict[type, Callable[..., None]] = {SGD: _write_sgd, Adam: _write_adam, AdamW: _write_adam}
-FORMS: dict[type, Callable[[Any], Any]] = {
-    SGD: lambda o: (o.momentum != 0.0, o.nesterov), Adam: lambda _: (), AdamW: lambda _: (),
-}  # fmt: skip
+def kernels_of(optimizer: Optimizer) -> list[CompiledUpdate | None]:
+    """Return the compiled update of each parameter group."""
+    return [optimizer.of_group(g).compiled_update() for g in optimizer.param_groups]

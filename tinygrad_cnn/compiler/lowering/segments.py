@@ -21,7 +21,6 @@ from tinygrad_cnn.compiler.lowering.effects import (
     cleared_after,
     cleared_by,
     is_harmless,
-    method_of,
     stepped_by,
 )
 from tinygrad_cnn.compiler.lowering.fusion import NotFusedError, fused, is_fused
@@ -32,7 +31,7 @@ from tinygrad_cnn.compiler.lowering.gradients import (
     store_gradient,
 )
 from tinygrad_cnn.compiler.lowering.live import with_live_views
-from tinygrad_cnn.compiler.lowering.optimizers import FORMS, GivenGradient, OptimizerStep
+from tinygrad_cnn.compiler.lowering.optimizers import GivenGradient, OptimizerStep, kernels_of
 from tinygrad_cnn.compiler.lowering.tape import (
     BACKWARD,
     EFFECTS,
@@ -41,7 +40,6 @@ from tinygrad_cnn.compiler.lowering.tape import (
     Lowered,
     NoPlace,
     Writer,
-    qualified_name,
 )
 from tinygrad_cnn.compiler.lowering.tape_run import TapeMemory, TapeRun
 from tinygrad_cnn.compiler.program import (
@@ -200,13 +198,13 @@ class _Cutter:
         if cleared is not None:
             stored_before = len(segment.stored)
             segment.cleared += [(index, stored_before, parameter) for parameter in cleared]
-            if method_of(effect, "zero_grad") is not None:
+            if "self" in effect.arguments:  # an optimizer or a module, which may get others
                 self.guards.append(ClearedGuard(effect))
             return True
         optimizer = stepped_by(effect)
         if optimizer is None:
             return self._lower_function(effect)
-        if type(optimizer) not in FORMS or not self._with_gradient:
+        if None in kernels_of(optimizer) or not self._with_gradient:
             return False
         gradients: dict[LeafValue, StoredGradient | GivenGradient] = {
             leaf: segment.stored.get(leaf) or GivenGradient(leaf.tensor, self.writer)
@@ -226,7 +224,7 @@ class _Cutter:
                 return False
             self.writer.alias(result, source)
             return True
-        found = EFFECTS.get(qualified_name(effect.function))
+        found = next((lowers for function, lowers in EFFECTS if function is effect.function), None)
         return found is not None and found(self.writer, effect)
 
     def _store(self, index: int, instruction: StoreGradient, segment: _Segment) -> bool:

@@ -338,15 +338,23 @@ Lowered: TypeAlias = Callable[[Writer, Any], bool]
 FORWARD: dict[str, Lowered] = {}
 BACKWARD: dict[tuple[str, str], Lowered] = {}
 SHARED: dict[tuple[str, str], Lowered] = {}
-EFFECTS: dict[str, Lowered] = {}
+EFFECTS: list[tuple[Callable[..., Any], Lowered]] = []
 """The lowerings of calls, of rules by op and operand, of intermediates of the gradient by op and
-name, and of effects by qualified name. Each writes rows and returns True, or writes nothing and
+name, and of effects by function. Each writes rows and returns True, or writes nothing and
 returns False where it has no kernel: for a dtype, a layout or an option. Then NumPy computes it
 between two tapes."""
 
 
-def lowers(op: str, of: str = "", shared: str = "") -> Callable[[Lowered], Lowered]:
+RECTIFIED: set[str] = set()
+"""The ops whose lowering takes a `fusion.RectifiedCall`, too."""
+
+
+def lowers(
+    op: str, of: str = "", shared: str = "", rectified: bool = False
+) -> Callable[[Lowered], Lowered]:
     """Declare the lowering of an op's call, of its rule for `of`, or of an intermediate."""
+    if rectified:
+        RECTIFIED.add(op)
 
     def declare(function: Lowered) -> Lowered:
         if shared:
@@ -364,16 +372,10 @@ def lowers_effect(function: Callable[..., Any]) -> Callable[[Lowered], Lowered]:
     """Declare the lowering of calls of a function that is marked as an effect."""
 
     def declare(lowering: Lowered) -> Lowered:
-        EFFECTS[qualified_name(function)] = lowering
+        EFFECTS.append((function.__wrapped__, lowering))  # type: ignore[attr-defined]
         return lowering
 
     return declare
-
-
-def qualified_name(function: Callable[..., Any]) -> str:
-    """Return the module and the name of a function; "" of what has none."""
-    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
-    return f"{module}.{name}" if module and name else ""
 
 
 def images_last(ndim: int) -> Order:

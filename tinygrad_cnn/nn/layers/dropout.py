@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
-from tinygrad_cnn.core.effects import effect
+from tinygrad_cnn.core.effects import effect, writes
 from tinygrad_cnn.core.random import own_generator
 from tinygrad_cnn.core.tensor import A
 from tinygrad_cnn.core.variable import array_of
@@ -65,6 +65,7 @@ class Dropout(Parameterless):
         return ops.dropout(x, self._kept(self._dropped(np.shape(array_of(x)))), self.p)
 
     @effect
+    @writes()
     def _kept(self, shape: Shape) -> NDArray[Any]:
         """Draw which values are kept."""
         # float32 draws are multiples of 2⁻²⁴, too coarse for a p near that

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn import ops
 from tinygrad_cnn.core.dtypes import get_default_dtype
-from tinygrad_cnn.core.effects import effect
+from tinygrad_cnn.core.effects import effect, writes
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import A, Parameter, Tensor
 from tinygrad_cnn.core.variable import array_of
@@ -142,6 +142,7 @@ class _BatchNorm(_ChannelNorm):
         return y
 
     @effect
+    @writes(lambda self: self.buffers())
     def _follow_batch(self, statistics: NDArray[Any] | None, x: Tensor | NDArray[Any]) -> None:
         """Update the running statistics with those of `x`: the saved ones, if they are given."""
         array = np.asarray(array_of(x))
@@ -302,6 +303,7 @@ class InstanceNorm2d(_ChannelNorm):
         return y
 
     @effect
+    @writes(lambda self: self.buffers())
     def _follow_images(self, x: Tensor | NDArray[Any]) -> None:
         """Update the running statistics with those of the images `x`."""
         array = np.asarray(array_of(x))
