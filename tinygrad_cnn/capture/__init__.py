@@ -17,7 +17,6 @@ from tinygrad_cnn.capture.program import (
     Program,
     Size,
     SizeError,
-    parts,
 )
 from tinygrad_cnn.capture.refused import REFUSED
 from tinygrad_cnn.capture.tracing import captured, flat
@@ -37,7 +36,6 @@ __all__ = [
     "compared",
     "flat",
     "folded",
-    "parts",
 ]
 
 if not TYPE_CHECKING:

@@ -18,9 +18,9 @@ from tinygrad_cnn.capture.program import (
     Program,
     Size,
     SizeError,
-    parts,
 )
 from tinygrad_cnn.ops.shape import broadcast_to
+from tinygrad_cnn.support.nested import mapped, parts
 
 __all__ = ["compared", "folded"]
 
@@ -85,11 +85,7 @@ def folded(program: Program, kept: Collection[str] = ()) -> Program:
 
 
 def _replaced(value: Any, new: dict[Operand, Operand]) -> Any:
-    if isinstance(value, Operand):
-        return new.get(value, value)
-    if isinstance(value, list | tuple) and any(isinstance(part, Operand) for part in value):
-        return type(value)(_replaced(part, new) for part in value)
-    return value
+    return mapped(value, lambda v: new.get(v, v) if isinstance(v, Operand) else v)
 
 
 class _Comparison:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, NoReturn
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.op import Op
+from tinygrad_cnn.support.nested import parts
 
 __all__ = [
     "CaptureError",
@@ -21,7 +21,6 @@ __all__ = [
     "Program",
     "Size",
     "SizeError",
-    "parts",
 ]
 
 
@@ -174,17 +173,6 @@ class Program:
 
 def _source(value: Operand) -> Operand:
     return value.call if isinstance(value, Output) else value
-
-
-def parts(value: Any, kind: type[Any]) -> Iterator[Any]:
-    """Yield the instances of `kind` in an argument of a call, at any depth."""
-    if isinstance(value, kind):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from parts(part, kind)
-    elif isinstance(value, slice):
-        yield from parts((value.start, value.stop, value.step), kind)
 
 
 def _refuse(self: Size, *_: Any) -> NoReturn:

@@ -16,7 +16,6 @@ from tinygrad_cnn.capture.program import (
     Origin,
     Output,
     Program,
-    parts,
 )
 from tinygrad_cnn.capture.reading_refused import running_line, traced
 from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
@@ -25,6 +24,7 @@ from tinygrad_cnn.core.recording import no_grad, recording
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.ops.arithmetic import astype
+from tinygrad_cnn.support.nested import parts
 
 __all__ = ["captured", "flat"]
 

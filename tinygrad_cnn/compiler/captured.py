@@ -28,11 +28,12 @@ from tinygrad_cnn.compiler.source import StepSource, source_of
 from tinygrad_cnn.compiler.tape_check import StepOutcome, disturb, excess
 from tinygrad_cnn.core import random
 from tinygrad_cnn.core.graph import nodes_of
-from tinygrad_cnn.core.hidden import HiddenArray, HiddenNumber, plain
+from tinygrad_cnn.core.hidden import plain
 from tinygrad_cnn.core.observer import observe
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.engine import fast
+from tinygrad_cnn.support.nested import mapped
 
 if TYPE_CHECKING:
     from tinygrad_cnn.compiler.lowering.tape_run import TapeMemory
@@ -382,10 +383,10 @@ def _captured(
         raise CompileError(f"compile: {flags}")
     recorder.template = result
     with observe(recorder):
-        returned = recorder.result(result)
+        returned = mapped(result, recorder.result)
     tensors = iter([leaf.tensor for leaf in recorder.leaves.values()])
     changed = recorder.holders.changed_beside(tensors)
-    result = detached(plain_result(result))
+    result = detached(plain(result))
     if recorder.holders.sized:
         raise Sized(result)
     if changed is not None:
@@ -442,12 +443,7 @@ def _refuse_graphs(name: str, result: Any) -> None:
                 "return its detach(), or call the function under no_grad()"
             )
 
-    _mapped(result, check)
-
-
-def plain_result(value: Any) -> Any:
-    """Return what a captured run returned with its arrays and numbers no longer hidden."""
-    return _mapped(value, lambda part: plain(part))
+    mapped(result, check)
 
 
 def detached(value: Any) -> Any:
@@ -460,7 +456,7 @@ def detached(value: Any) -> Any:
             return made
         return part
 
-    return _mapped(value, change)
+    return mapped(value, change)
 
 
 def without_values(value: Any) -> Any:
@@ -473,7 +469,7 @@ def without_values(value: Any) -> Any:
             return np.zeros(0, part.dtype)
         return part
 
-    return _mapped(value, change)
+    return mapped(value, change)
 
 
 def _copied(value: Any) -> Any:
@@ -484,16 +480,4 @@ def _copied(value: Any) -> Any:
             return part._tensor._of(part._array.copy())
         return part.copy() if isinstance(part, np.ndarray) else part
 
-    return _mapped(value, change)
-
-
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(value, HiddenArray | HiddenNumber | Variable | np.ndarray):
-        return change(value)
-    if type(value) in (list, tuple):
-        return type(value)([_mapped(part, change) for part in value])
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*[_mapped(part, change) for part in value])
-    if type(value) is dict:
-        return {key: _mapped(part, change) for key, part in value.items()}
-    return value
+    return mapped(value, change)

@@ -13,6 +13,7 @@ from tinygrad_cnn.core.declaration import Derivative, names_of
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.support.nested import mapped, parts
 
 
 @dataclass(eq=False, slots=True)
@@ -383,28 +384,12 @@ class StepProgram:
 
 def values_in(argument: Any) -> Iterator[StepValue]:
     """Yield the values in an argument, at any depth."""
-    if isinstance(argument, StepValue):
-        yield argument
-    elif isinstance(argument, list | tuple):
-        for part in argument:
-            yield from values_in(part)
-    elif isinstance(argument, dict):
-        yield from values_in(list(argument.values()))
-    elif isinstance(argument, slice):
-        yield from values_in((argument.start, argument.stop, argument.step))
+    return parts(argument, StepValue)
 
 
 def replaced(argument: Any, values: Mapping[StepValue, StepValue]) -> Any:
     """Return an argument with some of the values in it replaced by others."""
-    if isinstance(argument, StepValue):
-        return values.get(argument, argument)
-    if isinstance(argument, tuple) and hasattr(argument, "_fields"):
-        return type(argument)(*[replaced(part, values) for part in argument])
-    if isinstance(argument, list | tuple):
-        return type(argument)([replaced(part, values) for part in argument])
-    if isinstance(argument, dict):
-        return {key: replaced(part, values) for key, part in argument.items()}
-    return argument
+    return mapped(argument, lambda v: values.get(v, v) if isinstance(v, StepValue) else v)
 
 
 def _known(call: ForwardCall, names: list[str]) -> Iterator[StepValue]:

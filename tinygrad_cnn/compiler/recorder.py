@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -40,6 +40,7 @@ from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable, array_of, clear_gradient
 from tinygrad_cnn.ops.arithmetic import astype
+from tinygrad_cnn.support.nested import mapped, parts
 
 CLEAR: Any = clear_gradient.__wrapped__  # type: ignore[attr-defined]  # as `wraps` sets it
 SEED: Any = manual_seed.__wrapped__  # type: ignore[attr-defined]
@@ -303,17 +304,17 @@ class StepRecorder(Observer):
 
     def composed(self, name: str, arguments: dict[str, Any], result: Any) -> Any:
         """Take a function made of ops whose result is an array that no op computed."""
-        parts = result if isinstance(result, list | tuple) else [result]
-        are_arrays = all(isinstance(part, np.ndarray | np.generic) for part in parts)
-        if name not in COMPOSITIONS or not parts or not are_arrays:
+        results = result if isinstance(result, list | tuple) else [result]
+        are_arrays = all(isinstance(each, np.ndarray | np.generic) for each in results)
+        if name not in COMPOSITIONS or not results or not are_arrays:
             return None
         given = list(_arrays(list(arguments.values())))
-        if all(type(part) is HiddenArray for part in parts) or not given:
+        if all(type(each) is HiddenArray for each in results) or not given:
             return None
         if not all(isinstance(v, Variable) or self._can_read(v) for v in given):
             return None  # an array inside of another such function, or refused where it is used
         function: Any = COMPOSITIONS[name].function
-        found = {key: self._operand(value) for key, value in arguments.items()}
+        found = {key: mapped(value, self._operand) for key, value in arguments.items()}
         call = FunctionCall(function.__wrapped__, found, [])
         if isinstance(result, list):
             return list(self._results(call, tuple(result)))
@@ -328,7 +329,7 @@ class StepRecorder(Observer):
             if self.inner.pop(id(tensor), None) is not None:
                 return result
         self.flags.seen(arguments, running_line())
-        found = {key: self._passed(value) for key, value in arguments.items()}
+        found = {key: mapped(value, self._passed) for key, value in arguments.items()}
         self.holders.explain_changes()
         if any(result is value for value in (None, *arguments.values())):
             self.add(Effect(function, found, []))
@@ -375,7 +376,7 @@ class StepRecorder(Observer):
         return None
 
     def _passed(self, value: Any) -> Any:
-        """Return an argument of a function with values for what the step computed."""
+        """Return a part of an argument of a function, as a value if the step computed it."""
         if isinstance(value, HiddenNumber):
             return self._numbers[id(value)]
         if isinstance(value, Variable | np.ndarray):
@@ -383,10 +384,6 @@ class StepRecorder(Observer):
             if found is None and isinstance(value, Variable):
                 self._check_source(value._array)
             return value if found is None else found
-        if type(value) in (list, tuple):
-            return type(value)([self._passed(part) for part in value])
-        if type(value) is dict:
-            return {key: self._passed(part) for key, part in value.items()}
         return value
 
     def entered(self, module: Any) -> None:
@@ -394,13 +391,9 @@ class StepRecorder(Observer):
         self.holders.add_module(module, recording.get().scope)
 
     def _operand(self, value: Any) -> Any:
-        """Return an argument of a function that only computes; refuse arrays of somewhere."""
+        """Return a part of an argument of a function that only computes; refuse other arrays."""
         if isinstance(value, Variable | np.ndarray) and value.dtype != object:
             return self.of_tensor(value) if isinstance(value, Variable) else self.of_array(value)
-        if type(value) in (list, tuple):
-            return type(value)([self._operand(part) for part in value])
-        if type(value) is dict:
-            return {key: self._operand(part) for key, part in value.items()}
         return self._passed(value)
 
     def computed(
@@ -408,8 +401,8 @@ class StepRecorder(Observer):
     ) -> Any:
         """Take a call of a method of an array of the step, such as an index."""
         self.holders.look_around()
-        found = {str(i): self._operand(value) for i, value in enumerate(args)}
-        found |= {name: self._operand(value) for name, value in kwargs.items()}
+        found = {str(i): mapped(value, self._operand) for i, value in enumerate(args)}
+        found |= {name: mapped(value, self._operand) for name, value in kwargs.items()}
         call = FunctionCall(function, found, [])
         call.is_view = _is_view(result, [*args, *kwargs.values()])
         return self._results(call, result)
@@ -474,17 +467,11 @@ class StepRecorder(Observer):
     # --- the program -----------------------------------------------------------------------------
 
     def result(self, value: Any) -> Any:
-        """Return what the function returned with values for Tensors, arrays and numbers."""
+        """Return a part of what the function returned, as a value if it is none that is fixed."""
         if isinstance(value, HiddenNumber):
             return self._numbers[id(value)]
         if isinstance(value, Variable | np.ndarray):
             return self.of_tensor(value) if isinstance(value, Variable) else self.of_array(value)
-        if type(value) in (list, tuple):
-            return type(value)([self.result(part) for part in value])
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*[self.result(part) for part in value])
-        if type(value) is dict:
-            return {key: self.result(part) for key, part in value.items()}
         if isinstance(value, PLAIN):
             return value
         self.refuse(
@@ -531,15 +518,9 @@ def digest(array: Any) -> int:
     return zlib.crc32(bits, described)
 
 
-def _arrays(value: Any) -> Any:
+def _arrays(value: Any) -> Iterator[Any]:
     """Yield the arrays and Tensors in an argument, at any depth."""
-    if isinstance(value, Variable | np.ndarray):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _arrays(part)
-    elif isinstance(value, slice):
-        yield from _arrays((value.start, value.stop, value.step))
+    return parts(value, Variable | np.ndarray)
 
 
 def _is_view(result: Any, arguments: Iterable[Any]) -> bool:

@@ -196,6 +196,9 @@ class _Writer:
                 return f"{{{', '.join(pairs)}}}"
             if isinstance(value, list):
                 return f"[{', '.join([self._expression(v, label) for v in value])}]"
+            if hasattr(value, "_fields"):
+                fields = ", ".join([self._expression(v, label) for v in value])
+                return f"{self._bind(type(value).__name__, type(value))}({fields})"
             if isinstance(value, tuple):
                 return f"({''.join([f'{self._expression(v, label)}, ' for v in value]).rstrip()})"
         if _is_literal(value):

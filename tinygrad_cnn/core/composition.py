@@ -12,6 +12,7 @@ from tinygrad_cnn.core.hidden import plain
 from tinygrad_cnn.core.observer import announce
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.variable import Variable
+from tinygrad_cnn.support.nested import parts
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,7 +53,7 @@ def composition(*, formula: str, differentiable: bool = True) -> Callable[[F], F
                 return function(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            if _holds_tensors(args) or _holds_tensors(kwargs):
+            if next(parts([args, kwargs], Variable), None) is not None:
                 result = function(*args, **kwargs)
             else:  # of arrays alone, NumPy computes it
                 result = _unobserved(function, plain(args), plain(kwargs))
@@ -72,12 +73,3 @@ def _unobserved(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return function(*args, **kwargs)
     finally:
         recording.set(state)
-
-
-def _holds_tensors(value: Any) -> bool:
-    """Return whether an argument is a Tensor, or contains one."""
-    if isinstance(value, list | tuple):
-        return any(map(_holds_tensors, value))
-    if isinstance(value, dict):
-        return any(map(_holds_tensors, value.values()))
-    return isinstance(value, Variable)

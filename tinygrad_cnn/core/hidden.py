@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.support.nested import mapped, parts
 
 __all__ = ["HiddenArray", "HiddenNumber", "hide", "holds_hidden", "plain", "reads"]
 
@@ -160,23 +161,16 @@ def hide(array: np.ndarray[Any, Any]) -> HiddenArray:
 
 
 def holds_hidden(value: Any) -> bool:
-    """Return whether `value` is, or contains in lists and tuples, a hidden array."""
-    if isinstance(value, list | tuple):
-        return any(map(holds_hidden, value))
-    return type(value) is HiddenArray
+    """Return whether `value` is a hidden array, or contains one."""
+    return next(parts(value, HiddenArray), None) is not None
 
 
 def plain(value: Any) -> Any:
     """Return `value` with hidden arrays as plain views, at any depth of lists, tuples and dicts."""
-    kind = type(value)
-    if kind is HiddenArray:
+    return mapped(value, _plain)
+
+
+def _plain(value: Any) -> Any:
+    if type(value) is HiddenArray:
         return np.ndarray.view(value, np.ndarray)
-    if kind is HiddenNumber:
-        return float.__pos__(value)
-    if kind is list or kind is tuple:
-        return kind([plain(part) for part in value])
-    if kind is dict:
-        return {key: plain(part) for key, part in value.items()}
-    if kind is slice:
-        return slice(plain(value.start), plain(value.stop), plain(value.step))
-    return value
+    return float.__pos__(value) if type(value) is HiddenNumber else value

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.capture import CaptureError, Instruction, Operand, Origin, Size, parts
+from tinygrad_cnn.capture import CaptureError, Instruction, Operand, Origin, Size
 from tinygrad_cnn.core.op import Op
 from tinygrad_cnn.deployment import numpy_ops, numpy_windows  # noqa: F401  # declare sources
 from tinygrad_cnn.deployment.source import GIVEN, SOURCES, FunctionSource, of_op, resolved
 from tinygrad_cnn.ops.shape import reshape
+from tinygrad_cnn.support.nested import parts
 
 __all__ = ["FEWEST", "Expressions", "is_number_of_images"]
 

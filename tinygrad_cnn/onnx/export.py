@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.capture import CaptureError, Program, SizeError, captured, compared, folded, parts
+from tinygrad_cnn.capture import CaptureError, Program, SizeError, captured, compared, folded
 from tinygrad_cnn.core.recording import changed_recording, no_grad
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable
@@ -25,6 +25,7 @@ from tinygrad_cnn.onnx.module import OnnxModule
 from tinygrad_cnn.onnx.writer import GraphWriter
 from tinygrad_cnn.support.files import atomic_write
 from tinygrad_cnn.support.modules import needs_extra
+from tinygrad_cnn.support.nested import parts
 
 if TYPE_CHECKING:
     from onnx import ModelProto
