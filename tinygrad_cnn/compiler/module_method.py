@@ -6,7 +6,7 @@ import functools
 from typing import Any, TypeVar
 
 from tinygrad_cnn.compiler.step import compile
-from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.step_observer import announce_entered
 from tinygrad_cnn.nn.module import Module
 
 __all__ = ["compile_module"]
@@ -39,8 +39,7 @@ def compile_module(self: M) -> M:
 
     @functools.wraps(self.forward)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        for observer in recording.get().observers:
-            observer.entered(self)
+        announce_entered(self)
         return self.forward(*args, **kwargs)
 
     forward.__name__ = type(self).__name__

@@ -34,9 +34,10 @@ from tinygrad_cnn.core.composition import COMPOSITIONS
 from tinygrad_cnn.core.graph import Node
 from tinygrad_cnn.core.hidden import HiddenArray, HiddenNumber, hide, plain
 from tinygrad_cnn.core.numpy_dispatch import discrete_values
-from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer
+from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent
 from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.step_observer import StepObserver
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable, array_of, clear_gradient
 from tinygrad_cnn.ops.arithmetic import astype
@@ -49,7 +50,7 @@ copied = np.ndarray.copy
 """A copy in C order, as those that ops make of arrays that their owner may change."""
 
 
-class StepRecorder(Observer):
+class StepRecorder(StepObserver):
     """Writes down the calls, sweeps and effects of one run.
 
     Parameters
@@ -71,8 +72,6 @@ class StepRecorder(Observer):
     objects : list
         Arguments that are no arrays, Tensors or numbers.
     """
-
-    takes_effects = True
 
     def __init__(self, function: Callable[..., Any], with_digests: bool = False) -> None:
         self.names = ValueNames()

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_cnn.core.hidden import plain
 from tinygrad_cnn.core.recording import Recording, recording
+from tinygrad_cnn.core.step_observer import step_observers
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,8 +29,8 @@ def effect(function: F) -> F:
     step computed: those come as arrays, so read them with `array_of`. It returns None, a number,
     an array, or a tuple of arrays. Ops may use the arrays; the numbers only leave the step.
 
-    Observers get the call (`Observer.effect`). Those with ``takes_effects`` do not see the ops that
-    are called inside.
+    An observer that captures a step gets the call (`StepObserver.effect`), and does not see the ops
+    that are called inside.
 
     Examples
     --------
@@ -97,14 +98,14 @@ def pure(function: F) -> F:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         state = recording.get()
-        if not any(observer.takes_effects for observer in state.observers):
+        if not (observers := step_observers()):
             return function(*args, **kwargs)
         try:
             recording.set(state._replace(observers=()))
             result = function(*plain(args), **plain(kwargs))
         finally:
             recording.set(state)
-        for observer in state.observers:
+        for observer in observers:
             result = observer.computed(function, args, kwargs, result)
         return result
 
@@ -119,10 +120,10 @@ def constant(array: A) -> A:
     """Return `array`, which functions made of ops compute from shapes and options only.
 
     A captured step refuses arrays that neither ops nor effects have computed, because a replay
-    could not make them again. One that no value has decided is the same in each replay: observers
-    get it (`Observer.fixed`).
+    could not make them again. One that no value has decided is the same in each replay: its
+    observer gets it (`StepObserver.fixed`).
     """
-    for observer in recording.get().observers:
+    for observer in step_observers():
         observer.fixed(array)
     return array
 
@@ -135,15 +136,16 @@ def _observed(function: Callable[..., Any], bound: inspect.BoundArguments, state
     given = dict(bound.arguments)
     for name, value in given.items():
         bound.arguments[name] = plain(value)
-    watching = tuple([observer for observer in state.observers if not observer.takes_effects])
-    for observer in state.observers:
+    observers = step_observers()
+    watching = tuple([each for each in state.observers if each not in observers])
+    for observer in observers:
         observer.before_effect(function)
     try:
         recording.set(state._replace(observers=watching))
         result = function(*bound.args, **bound.kwargs)
     finally:
         recording.set(state)
-    for observer in state.observers:
+    for observer in observers:
         replaced = observer.effect(function, given, result)
         result = result if replaced is None else replaced
     return result

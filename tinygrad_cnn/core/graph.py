@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from tinygrad_cnn.core.observer import BackwardEvent, Observer
 from tinygrad_cnn.core.pullback import Report, pull_back
 from tinygrad_cnn.core.recording import SWEEP, Recording, changed_recording, entered, recording
+from tinygrad_cnn.core.step_observer import step_observers
 from tinygrad_cnn.core.variable import Array, Variable, array_of, calls
 
 if TYPE_CHECKING:
@@ -237,7 +238,8 @@ def grad(
     for observer in recording.get().observers:
         of_leaves = {t: g for t, g in zip(targets, results, strict=True) if t.node is None}
         observer.swept(of_leaves, accumulates=False)
-        results = observer.differentiated(keys, results)
+    for recorder in step_observers():
+        results = recorder.differentiated(keys, results)
     return results
 
 
@@ -340,7 +342,7 @@ def _seed(function: str, y: Variable, gradient: Array | None, create_graph: bool
         )
     if create_graph and not isinstance(gradient, Variable):
         gradient = y._tensor._of(gradient)
-    for observer in recording.get().observers:
+    for observer in step_observers():
         observer.seeded(y, given, gradient, create_graph)
     return gradient
 

@@ -7,23 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.step_observer import reads, step_observers
 from tinygrad_cnn.support.nested import mapped, parts
 
-__all__ = ["HiddenArray", "HiddenNumber", "hide", "holds_hidden", "plain", "reads"]
-
-
-def reads(value: Any, what: str) -> None:
-    """Report to the observers that `what` reads the values of `value`; one may refuse."""
-    for observer in recording.get().observers:
-        observer.reads(value, what)
+__all__ = ["HiddenArray", "HiddenNumber", "hide", "holds_hidden", "plain"]
 
 
 class HiddenArray(np.ndarray):
     """An array whose shape and dtype can be read, and whose values only ops read.
 
-    During a capture, whatever else reads or changes them is reported to the observers (`reads`),
-    which refuse it. Afterwards it is an array like others.
+    During a capture, whatever else reads or changes them is reported to the step's observer
+    (`reads`), which refuses it. Afterwards it is an array like others.
     """
 
     __slots__ = ()
@@ -84,7 +78,7 @@ def _layout(name: str) -> Callable[..., Any]:
         result = function(plain(self), *plain(args), **plain(kwargs))
         if type(result) is not np.ndarray:
             reads(self, SHOWN.get(name, f".{name}()"))
-        for observer in recording.get().observers:
+        for observer in step_observers():
             result = observer.computed(function, (self, *args), kwargs, result)
         return result
 

@@ -9,7 +9,7 @@ from tinygrad_cnn.core.recording import Recording, recording
 from tinygrad_cnn.engine.context import changed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -105,12 +105,9 @@ class Observer:
     functional : bool
         Whether Tensors that are changed in place take new memory, so that each value is the result
         of a call (in `tinygrad_cnn.compat.torch`).
-    takes_effects : bool
-        Whether it gets the calls of an `effect` whole, without the ops inside.
     """
 
     functional: bool = False
-    takes_effects: bool = False
 
     def forward(self, event: ForwardEvent) -> None:
         """Handle one call of an op."""
@@ -120,34 +117,6 @@ class Observer:
 
     def copied(self, source: NDArray[Any], array: NDArray[Any]) -> None:
         """Handle a Tensor that is made of a Tensor's or an array's values: ``Tensor(x)``."""
-
-    def reads(self, value: Any, what: str) -> None:
-        """Handle `what`, which reads the values of a Tensor, or of a `HiddenArray`, for Python."""
-
-    def computed(
-        self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any], result: Any
-    ) -> Any:
-        """Handle a call of a method of a `HiddenArray`, or of a function marked with `pure`.
-
-        What this returns replaces the result.
-        """
-        return result
-
-    def fixed(self, array: NDArray[Any]) -> None:
-        """Handle an array that depends on shapes and options only: see `effects.constant`."""
-
-    def gradient_of(self, leaf: Variable) -> NDArray[Any] | None:
-        """Handle a look at ``.grad``; what this returns, unless None, replaces it."""
-        return None
-
-    def before_effect(self, function: Callable[..., Any]) -> None:
-        """Handle the start of a call of an `effect`."""
-
-    def effect(self, function: Callable[..., Any], arguments: dict[str, Any], result: Any) -> Any:
-        """Handle one call of an `effect`; what it returns, unless None, is what the call returns.
-
-        `function` is the one that was marked. Arguments are as they were passed.
-        """
 
     def result_class(self, kind: type[Any], array: NDArray[Any]) -> type[Any]:
         """Return the class of a Tensor of `array`, a result; `kind` by default."""
@@ -160,18 +129,8 @@ class Observer:
         returns, unless None, is what the call returns.
         """
 
-    def seeded(self, y: Variable, given: Any, seed: Array, create_graph: bool) -> None:
-        """Handle the start of a sweep from `y`; `seed` is `given` as an array, or 1."""
-
-    def entered(self, module: Any) -> None:
-        """Handle the start of a call of a `Module`."""
-
     def backward(self, event: BackwardEvent) -> None:
         """Handle one step of a reverse sweep."""
-
-    def differentiated(self, keys: Sequence[Node | Variable], results: list[Any]) -> list[Any]:
-        """Handle what `grad` returns for each node or leaf; what this returns replaces it."""
-        return results
 
     def final(self, leaf: Variable, gradient: Array) -> None:
         """Handle a leaf's gradient once no later step of a `backward` adds to it.

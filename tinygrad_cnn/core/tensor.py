@@ -13,7 +13,6 @@ from tinygrad_cnn import ops
 from tinygrad_cnn.core import graph
 from tinygrad_cnn.core.dtypes import float_dtype
 from tinygrad_cnn.core.graph import Node
-from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.hooks import GradientHooks, HookHandle
 from tinygrad_cnn.core.leaf_array import LeafArray
 from tinygrad_cnn.core.numpy_dispatch import call_function, call_ufunc, discrete, floor_divide, mod
@@ -21,6 +20,7 @@ from tinygrad_cnn.core.observer import observed_class
 from tinygrad_cnn.core.operators import discrete_operators, in_place_operator, method, operators
 from tinygrad_cnn.core.promotion import cut_off
 from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.step_observer import reads
 from tinygrad_cnn.core.variable import Variable, array_of, holds_gradient
 from tinygrad_cnn.engine.arrays import read_only
 from tinygrad_cnn.ops.indexing import plain_index

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.effects import clears, effect
-from tinygrad_cnn.core.hidden import reads
-from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.step_observer import reads, step_observers
 
 if TYPE_CHECKING:
     from tinygrad_cnn.core.graph import Node
@@ -74,9 +73,9 @@ class Variable:
     @property
     def grad(self) -> NDArray[Any] | None:
         """The accumulated gradient; a subclass may show `_grad` in another way."""
-        for observer in recording.get().observers:
+        for observer in step_observers():
             if (gradient := observer.gradient_of(self)) is not None:
-                return gradient  # type: ignore[no-any-return]  # an array
+                return gradient
         return self._grad
 
     @grad.setter

@@ -18,6 +18,7 @@ from tinygrad_cnn.core.recording import (
     qualified,
     recording,
 )
+from tinygrad_cnn.core.step_observer import announce_entered
 from tinygrad_cnn.core.tensor import A, Parameter, Tensor
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.nn.hooks import Hooked
@@ -89,8 +90,8 @@ class Module(Registering, Stateful, Hooked):
         state = Recording(on, scope, observers, self, shapes)
         try:
             recording.set(state)
-            for observer in observers:
-                observer.entered(self)
+            if observers:
+                announce_entered(self)
             plain = (
                 self._hooks is None  # type: ignore[attr-defined]
                 and not self._unsized  # type: ignore[attr-defined]

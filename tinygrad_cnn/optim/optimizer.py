@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.core.effects import clears, effect, writes
-from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.recording import enable_grad
+from tinygrad_cnn.core.step_observer import reads
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.engine import fast
 from tinygrad_cnn.optim.group import Alone, State, Together, grouped

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from tinygrad_cnn.core.hidden import reads
+from tinygrad_cnn.core.step_observer import reads
 from tinygrad_cnn.core.variable import Variable
 
 

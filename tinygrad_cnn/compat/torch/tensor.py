@@ -25,11 +25,11 @@ from tinygrad_cnn.compat.torch import names
 from tinygrad_cnn.compat.torch.devices import Size, check_device, device, dtype
 from tinygrad_cnn.core import tensor as core
 from tinygrad_cnn.core.dtypes import float_dtype
-from tinygrad_cnn.core.hidden import reads
 from tinygrad_cnn.core.hooks import HookHandle
 from tinygrad_cnn.core.leaf_array import LeafArray
 from tinygrad_cnn.core.observer import is_functional, observed_class
 from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.step_observer import reads
 from tinygrad_cnn.core.variable import Variable, array_of, clear_gradient
 from tinygrad_cnn.engine.arrays import read_only
 from tinygrad_cnn.ops.indexing import plain_index
