@@ -21,7 +21,8 @@ from tinygrad_cnn.compiler.program import (
     TapeCall,
 )
 from tinygrad_cnn.compiler.python_state import Found, PythonState, TooLarge
-from tinygrad_cnn.compiler.recorder import StepRecorder, digest
+from tinygrad_cnn.compiler.recorded_values import digest
+from tinygrad_cnn.compiler.recorder import StepRecorder
 from tinygrad_cnn.compiler.signature import CallSignature, with_inputs
 from tinygrad_cnn.compiler.snapshot import Snapshot, difference
 from tinygrad_cnn.compiler.source import StepSource, source_of

@@ -15,10 +15,10 @@ import numpy as np
 
 from tinygrad_cnn.capture.reading_refused import PACKAGE, runs_own
 from tinygrad_cnn.compiler.errors import CompileError
-from tinygrad_cnn.compiler.known import KnownArrays
 from tinygrad_cnn.compiler.places import Draws, Elements, PlacesGuard, StatePlace, changed
 from tinygrad_cnn.compiler.program import ConstantValue, LeafValue
 from tinygrad_cnn.compiler.python_state import Found, PythonState
+from tinygrad_cnn.compiler.recorded_values import KnownArrays
 from tinygrad_cnn.core.hidden import HiddenNumber
 from tinygrad_cnn.core.recording import qualified
 from tinygrad_cnn.core.variable import Variable, array_of, calls

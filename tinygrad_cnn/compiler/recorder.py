@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import types
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,22 +12,14 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.capture.reading_refused import running_line
 from tinygrad_cnn.compiler import refusals
-from tinygrad_cnn.compiler.errors import CompileError
-from tinygrad_cnn.compiler.holders import Holders
-from tinygrad_cnn.compiler.known import KnownArrays
-from tinygrad_cnn.compiler.naming import ValueNames
 from tinygrad_cnn.compiler.program import (
-    ConstantValue,
     Effect,
     ForwardCall,
     FunctionCall,
-    InputValue,
-    LeafValue,
     NumberValue,
-    StepInstruction,
     StepValue,
 )
-from tinygrad_cnn.compiler.replay import in_c_order
+from tinygrad_cnn.compiler.recorded_values import KnownArrays, RecordedValues, arrays_in
 from tinygrad_cnn.compiler.sweeps import Sweep
 from tinygrad_cnn.core.composition import COMPOSITIONS
 from tinygrad_cnn.core.graph import Node
@@ -38,10 +29,9 @@ from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent
 from tinygrad_cnn.core.random import manual_seed
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.step_observer import StepObserver
-from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable, array_of, clear_gradient
 from tinygrad_cnn.ops.arithmetic import astype
-from tinygrad_cnn.support.nested import mapped, parts
+from tinygrad_cnn.support.nested import mapped
 
 CLEAR: Any = clear_gradient.__wrapped__  # type: ignore[attr-defined]  # as `wraps` sets it
 SEED: Any = manual_seed.__wrapped__  # type: ignore[attr-defined]
@@ -50,209 +40,27 @@ copied = np.ndarray.copy
 """A copy in C order, as those that ops make of arrays that their owner may change."""
 
 
-class StepRecorder(StepObserver):
+class StepRecorder(RecordedValues, StepObserver):
     """Writes down the calls, sweeps and effects of one run.
 
-    Parameters
-    ----------
-    function : callable
-        The step: where constants are looked for.
-    with_digests : bool
-        Whether to keep a digest of each value, to find the first in which two runs differ.
+    The parameters are those of `RecordedValues`.
 
     Attributes
     ----------
-    inputs : list of InputValue
-    instructions : list of StepInstruction
-    digests : dict of str to int, or None
-    error : CompileError or None
-        What was refused, even if the function went on.
     template : object
         What the function returned, for the classes of Tensors in it.
-    objects : list
-        Arguments that are no arrays, Tensors or numbers.
+    calls : mapping of Node to ForwardCall
     """
 
     def __init__(self, function: Callable[..., Any], with_digests: bool = False) -> None:
-        self.names = ValueNames()
-        self.digests: dict[str, int] | None = {} if with_digests else None
-        self.error: CompileError | None = None
+        super().__init__(function, with_digests)
         self.template: Any = None
-        self.objects: list[Any] = []
-        self.inputs: list[InputValue] = []
-        self.instructions: list[StepInstruction] = []
-        self.holders = Holders(function)
-        self.known = KnownArrays()
-        self.leaves: dict[int, LeafValue] = {}  # by id of the Tensor
         self.calls: WeakKeyDictionary[Node, ForwardCall] = WeakKeyDictionary()
-        self._given: dict[int, InputValue] = {}  # by id of the Tensor
-        self._made: list[NDArray[Any]] = []  # kept alive: ids of constants
-        self._sources: dict[int, tuple[NDArray[Any], Any]] = {}  # of copies, by id of the copy
         self._numbers: dict[int, StepValue] = {}
         self._kept_numbers: list[HiddenNumber] = []
         self.inner: dict[int, tuple[Variable, StepValue]] = {}  # leaves made here, gradients
         self.flags = refusals.EffectFlags()
         self._sweep: Sweep | None = None
-
-    # --- values ----------------------------------------------------------------------------------
-
-    def input(self, path: tuple[Any, ...], given: Any) -> Any:
-        """Return what the function gets for an argument: a Tensor, or a hidden array."""
-        array = array_of(given)
-        name = self.names.unique("_".join(map(str, path)))
-        value = InputValue(name, array.shape, array.dtype, array.strides, path)
-        self.inputs.append(value)
-        if isinstance(given, Variable):
-            self._given[id(given)] = value
-            self.known.add(array, value)
-            return given
-        shown = hide(array)
-        self.known.add_hidden(shown, value)
-        self._made.append(shown)
-        return shown
-
-    def made(self, letter: str, array: Any) -> StepValue:
-        """Return a new value for a computed array."""
-        array = np.asarray(array)
-        value = StepValue(self.names.numbered(letter), array.shape, array.dtype, array.strides)
-        if self.digests is not None:
-            self.digests[value.name] = digest(array)
-        return value
-
-    def constant(self, array: NDArray[Any], name: str = "") -> ConstantValue:
-        """Return a value with these numbers."""
-        name = self.names.unique(name) if name else self.names.numbered("c")
-        self._made.append(array)
-        return ConstantValue(name, array.shape, array.dtype, array.strides, array)
-
-    def leaf(self, tensor: Variable) -> LeafValue:
-        """Return the value of a Tensor from before the run."""
-        found = self.leaves.get(id(tensor))
-        if found is None:
-            name = self.holders.name_of(tensor)
-            if not name and not isinstance(tensor, Parameter):
-                self.refuse(
-                    f"a Tensor of shape {tensor.shape} was made neither by an op of the step, nor "
-                    "is it a parameter or buffer of a module that runs, or a variable that the "
-                    "function names; pass it as an argument"
-                )
-            array = tensor._array
-            name = self.names.unique(name or tensor.name or "parameter")
-            found = LeafValue(name, array.shape, array.dtype, array.strides, tensor)
-            self.leaves[id(tensor)] = found
-        return found
-
-    def input_of(self, tensor: Variable) -> InputValue | None:
-        """Return the value of a Tensor among the arguments."""
-        return self._given.get(id(tensor))
-
-    def of_tensor(self, tensor: Variable) -> StepValue:
-        """Return the value of a Tensor."""
-        found = self.known.get(tensor._array)
-        if found is not None:
-            return found
-        self._check_source(tensor._array)
-        if tensor.node is not None or not tensor.is_leaf:
-            self.refuse(
-                f"a Tensor of shape {tensor.shape} was computed before the step; make it an "
-                "argument"
-            )
-        return self.leaf(tensor)
-
-    def of_array(self, array: NDArray[Any]) -> StepValue:
-        """Return the value of an array that the function gave to an op."""
-        found = self.known.get(array)
-        if found is not None:
-            return found
-        self._check_source(array)
-        made_of = self._sources.get(id(array), (None, array))[1]
-        if isinstance(made_of, np.ndarray):
-            owner = self.holders.owner_of(made_of)
-            if owner is not None:
-                return self.leaf(owner)
-            if not self.holders.holds(made_of):
-                self._refuse_array(array)
-            value = self.constant(made_of)  # as it will be in a replay
-        else:
-            value = self.constant(array.copy())
-        self.known.add(array, value)
-        return value
-
-    def _can_read(self, array: NDArray[Any]) -> bool:
-        """Return whether a replay could make an array again."""
-        held = self.holders
-        return (
-            self.known.get(array) is not None
-            or held.holds(array)
-            or held.owner_of(array) is not None
-        )
-
-    def _refuse_array(self, array: NDArray[Any]) -> None:
-        self.refuse(refusals.of_array(array, self.objects))
-
-    def _check_source(self, array: NDArray[Any]) -> None:
-        """Refuse a copy of something that a replay could not make again."""
-        found = self._sources.get(id(array))
-        if found is None or found[0] is not array or self.holders.sized:
-            return
-        for part in _arrays(found[1]):
-            if not self.holders.holds(part):
-                self._refuse_array(part)
-
-    def copied(self, source: Any, array: NDArray[Any]) -> None:
-        """Take a copy of an array or Tensor for a call of `astype`."""
-        value = self.known.get(source) if isinstance(source, np.ndarray) else None
-        is_foreign = value is None and type(source) is np.ndarray and not self.holders.holds(source)
-        if is_foreign and not self.holders.sized:
-            self._refuse_array(source)
-        if value is None:
-            self._sources[id(array)] = array, source  # judged where it is used
-            self._made.append(array)
-            return
-        made = self._registered("y", array)
-        arguments = {"x": value, "dtype": array.dtype}
-        if array.strides == value.strides or not array.flags.c_contiguous:
-            self.add(ForwardCall(astype, arguments, made))
-        else:
-            self.add(FunctionCall(in_c_order, arguments, [made]))
-
-    def _registered(self, letter: str, array: NDArray[Any]) -> StepValue:
-        value = self.made(letter, array)
-        self.known.add(array, value)
-        return value
-
-    def argument(self, given: Any, value: Any) -> Any:
-        """Return an argument of a call with values for arrays; `value` is what the op made of it.
-
-        An operand may have been converted to another dtype: that is a call of its own.
-        """
-        if isinstance(given, HiddenNumber):
-            self.refuse(
-                "a number that an effect returned is an argument of an op; let the effect return "
-                "an array (np.asarray)"
-            )
-        if isinstance(given, Variable | np.ndarray):
-            if given.dtype == object or isinstance(value, str):
-                return value
-            found = self.of_tensor(given) if isinstance(given, Variable) else self.of_array(given)
-            if isinstance(value, np.ndarray) and value.dtype != found.dtype:
-                made = self.made("y", value)
-                self.add(ForwardCall(astype, {"x": found, "dtype": value.dtype}, made))
-                return made
-            return found
-        if isinstance(given, list | tuple) and type(value) in (list, tuple):
-            if next(_arrays(given), None) is None or len(given) != len(value):
-                return value
-            parts = [self.argument(*pair) for pair in zip(given, value, strict=True)]
-            return type(value)(parts)
-        if isinstance(given, slice) and next(_arrays(given), None) is not None:
-            self.refuse("a slice has a bound that the step computes")
-        if isinstance(value, np.ndarray):
-            for part in _arrays(given):
-                if not self.holders.holds(part):
-                    self._refuse_array(part)
-            return self.constant(value.copy())
-        return value
 
     # --- calls -----------------------------------------------------------------------------------
 
@@ -307,7 +115,7 @@ class StepRecorder(StepObserver):
         are_arrays = all(isinstance(each, np.ndarray | np.generic) for each in results)
         if name not in COMPOSITIONS or not results or not are_arrays:
             return None
-        given = list(_arrays(list(arguments.values())))
+        given = list(arrays_in(list(arguments.values())))
         if all(type(each) is HiddenArray for each in results) or not given:
             return None
         if not all(isinstance(v, Variable) or self._can_read(v) for v in given):
@@ -490,41 +298,13 @@ class StepRecorder(StepObserver):
         self.objects = []
         self._sweep = None
 
-    def add(self, instruction: StepInstruction) -> None:
-        """Add an instruction."""
-        instruction.scope = instruction.scope or str(recording.get().scope)
-        instruction.line = running_line()
-        self.instructions.append(instruction)
-
-    def refuse(self, text: str) -> None:
-        """Raise `CompileError` with the module and the line that are running."""
-        scope = recording.get().scope
-        place = ", ".join(filter(None, [f"in module {scope}" if scope else "", running_line()]))
-        self.error = CompileError(f"compile: {text}" + (f" ({place})" if place else ""))
-        raise self.error
-
 
 PLAIN = (bool, int, float, complex, str, bytes, types.NoneType, np.generic, np.dtype)
 
 
-def digest(array: Any) -> int:
-    """Return a checksum of an array's dtype, shape and bits."""
-    array = np.asarray(array)
-    described = zlib.crc32(repr((array.dtype, array.shape)).encode())
-    if array.dtype.hasobject:
-        return described
-    bits: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return zlib.crc32(bits, described)
-
-
-def _arrays(value: Any) -> Iterator[Any]:
-    """Yield the arrays and Tensors in an argument, at any depth."""
-    return parts(value, Variable | np.ndarray)
-
-
 def _is_view(result: Any, arguments: Iterable[Any]) -> bool:
     """Return whether a result shares memory with an array in the arguments."""
-    given = [plain(array_of(x)) for x in _arrays(list(arguments))]
+    given = [plain(array_of(x)) for x in arrays_in(list(arguments))]
     y = plain(result)
     return isinstance(y, np.ndarray) and any(np.may_share_memory(y, x) for x in given)
 
