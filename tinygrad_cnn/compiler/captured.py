@@ -11,7 +11,6 @@ import numpy as np
 
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.guards import LeavesGuard
-from tinygrad_cnn.compiler.holders import is_settled
 from tinygrad_cnn.compiler.program import (
     Effect,
     FunctionCall,
@@ -396,7 +395,7 @@ def _captured(
             "place, beside the ops, which a replay would not repeat; do it in a function marked "
             "with @tg.effect"
         )
-    if not is_settled(recorder.holders, recorder.known, name):
+    if not recorder.is_settled(name):
         raise Sized(result)
     program = StepProgram(recorder.inputs, recorder.instructions, returned)
     program = program.without_dead_instructions()

@@ -14,14 +14,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.capture.reading_refused import PACKAGE, runs_own
-from tinygrad_cnn.compiler.errors import CompileError
-from tinygrad_cnn.compiler.places import Draws, Elements, PlacesGuard, StatePlace, changed
-from tinygrad_cnn.compiler.program import ConstantValue, LeafValue
+from tinygrad_cnn.compiler.places import PlacesGuard, StatePlace
 from tinygrad_cnn.compiler.python_state import Found, PythonState
-from tinygrad_cnn.compiler.recorded_values import KnownArrays
-from tinygrad_cnn.core.hidden import HiddenNumber
 from tinygrad_cnn.core.recording import qualified
-from tinygrad_cnn.core.variable import Variable, array_of, calls
+from tinygrad_cnn.core.variable import Variable, calls
 
 CAPTURING = "_run_recorded"
 """The function that calls a step under its recorder: frames outside of it are not the step's."""
@@ -179,33 +175,6 @@ class Holders:
     def guard(self) -> PlacesGuard:
         """Return the guard of the Python state that the step may depend on."""
         return PlacesGuard(self.state.guarded())
-
-
-def is_settled(holders: Holders, known_arrays: KnownArrays, name: str) -> bool:
-    """Return whether a run left all Python state beside effects; refuse what no run will leave.
-
-    A value that appears, such as one in a cache, may be there for all later runs: the next call
-    shows it.
-    """
-    changes = holders.changed_places()
-    for place, key, before, now in changes:
-        known = known_arrays.get(array_of(now)) if isinstance(now, Variable | np.ndarray) else None
-        is_kept = isinstance(now, HiddenNumber) or not (
-            known is None or isinstance(known, LeafValue | ConstantValue)
-        )
-        is_counted = isinstance(place, Draws | Elements) or (
-            isinstance(before, int | float) and isinstance(now, int | float)
-            and not isinstance(now, bool)
-        )  # fmt: skip
-        if is_kept or is_counted:
-            verb = "keeps" if is_kept else place.verb
-            raise CompileError(
-                f"compile: {name} {verb} {place.named(key)} "
-                f"({changed(place, key, before, now)}), which a replay "
-                "would not repeat; do it in a function marked with @tg.effect, or "
-                "outside of the step, and pass what it needs as an argument"
-            )
-    return not changes
 
 
 def _tensors(named: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:

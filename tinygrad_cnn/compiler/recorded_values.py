@@ -15,6 +15,7 @@ from tinygrad_cnn.compiler import refusals
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.holders import Holders
 from tinygrad_cnn.compiler.naming import ValueNames
+from tinygrad_cnn.compiler.places import Draws, Elements, changed
 from tinygrad_cnn.compiler.program import (
     ConstantValue,
     ForwardCall,
@@ -254,6 +255,34 @@ class RecordedValues:
                     self._refuse_array(part)
             return self.constant(value.copy())
         return value
+
+    def is_settled(self, name: str) -> bool:
+        """Return whether the run left all Python state beside effects; refuse what no run will leave.
+
+        A value that appears, such as one in a cache, may be there for all later runs: the next call
+        shows it.
+        """
+        changes = self.holders.changed_places()
+        for place, key, before, now in changes:
+            known = (
+                self.known.get(array_of(now)) if isinstance(now, Variable | np.ndarray) else None
+            )
+            is_kept = isinstance(now, HiddenNumber) or not (
+                known is None or isinstance(known, LeafValue | ConstantValue)
+            )
+            is_counted = isinstance(place, Draws | Elements) or (
+                isinstance(before, int | float) and isinstance(now, int | float)
+                and not isinstance(now, bool)
+            )  # fmt: skip
+            if is_kept or is_counted:
+                verb = "keeps" if is_kept else place.verb
+                raise CompileError(
+                    f"compile: {name} {verb} {place.named(key)} "
+                    f"({changed(place, key, before, now)}), which a replay "
+                    "would not repeat; do it in a function marked with @tg.effect, or "
+                    "outside of the step, and pass what it needs as an argument"
+                )
+        return not changes
 
     def add(self, instruction: StepInstruction) -> None:
         """Add an instruction."""
