@@ -257,7 +257,7 @@ class RecordedValues:
         return value
 
     def is_settled(self, name: str) -> bool:
-        """Return whether the run left all Python state beside effects; refuse what no run will leave.
+        """Return whether the run left all Python state beside effects; refuse what none will leave.
 
         A value that appears, such as one in a cache, may be there for all later runs: the next call
         shows it.
