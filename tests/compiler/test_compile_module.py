@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import pickle
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from support.forwards import count_forward, forwards
 
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn
-
-FORWARDS = itertools.count()
-
-
-def forwards() -> int:
-    """Return how often Python ran the forward of `Net` since the last call of this."""
-    global FORWARDS
-    count = int(repr(FORWARDS).strip("count()"))
-    FORWARDS = itertools.count()
-    return count
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +30,7 @@ class Net(nn.Module):
         self.fc = nn.Linear(4 * 6 * 6, 3, rng=rng)
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
-        next(FORWARDS)
+        count_forward()
         return self.fc(tg.relu(self.norm(self.conv(x))).reshape(len(x), -1))
 
 

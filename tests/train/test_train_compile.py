@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.forwards import count_forward, forwards
 from support.small_sets import linear, made
 
 import tinygrad_cnn as tg
@@ -31,17 +31,6 @@ from tinygrad_cnn.train import (
     fit,
     training_step,
 )
-
-FORWARDS = itertools.count()
-"""Advanced by each forward in Python of `Net`: a replay does not. A list would be refused."""
-
-
-def forwards() -> int:
-    """Return how often Python ran the forward of `Net` since the last call of this."""
-    global FORWARDS
-    count = int(repr(FORWARDS).strip("count()"))
-    FORWARDS = itertools.count()
-    return count
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +52,7 @@ class Net(nn.Module):
         self.fc = nn.Linear(4 * 8 * 8, 10, rng=rng)
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
-        next(FORWARDS)
+        count_forward()
         x = tg.relu(self.norm(self.conv(x)))
         return self.fc(self.dropout(x).reshape(len(x), -1))
 

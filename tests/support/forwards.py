@@ -1,0 +1,37 @@
+"""A count of the forwards that Python runs: a replay of a compiled step runs none.
+
+A log has it, as what a step changes beside ops is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+
+LOG = logging.getLogger("forwards of tests")
+LOG.setLevel(logging.DEBUG)
+LOG.propagate = False
+
+
+class Counter(logging.Handler):
+    """Counts the messages."""
+
+    count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count a message."""
+        self.count += 1
+
+
+COUNTER = Counter()
+LOG.addHandler(COUNTER)
+
+
+def count_forward() -> None:
+    """Count a forward, in the forward of a model."""
+    LOG.debug("forward")
+
+
+def forwards() -> int:
+    """Return how many there were since the last call of this."""
+    count, COUNTER.count = COUNTER.count, 0
+    return count
