@@ -15,8 +15,9 @@ from support.small_models import SMALL, drawn
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.compiler import snapshot
-from tinygrad_cnn.compiler.lowering import optimizers, tape
+from tinygrad_cnn.compiler.lowering import tape
 from tinygrad_cnn.compiler.lowering.elementwise import write_broadcast
+from tinygrad_cnn.compiler.lowering.optimizers import OptimizerStep
 from tinygrad_cnn.engine.fast import elementwise as kernels
 
 if not in_ci():
@@ -91,27 +92,29 @@ def test_a_wrong_step_of_an_optimizer_is_found(
     monkeypatch: pytest.MonkeyPatch, make: Any, dtype: str
 ) -> None:
     """The learning rate, which changes a parameter by little, is a tenth too large."""
-    factor = planted(monkeypatch, make)
+    factor = planted(monkeypatch)
     checked(dtype, make)
     factor[0] = 1.1
     with pytest.raises(tg.CompileError, match="differ from NumPy"):
         checked(dtype, make)
 
 
-def planted(monkeypatch: pytest.MonkeyPatch, make: Any) -> list[float]:
-    """Let the kernel of an optimizer multiply the learning rate by the number in a list."""
-    factor, right = [1.0], optimizers.SETTINGS[make]
+def planted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the kernels of optimizers multiply the learning rate by the number in a list."""
+    factor, right = [1.0], OptimizerStep.begin
 
-    def changed(o: Any, steps: int) -> tuple[float, ...]:
-        rate, *others = right(o, steps)
-        return rate * factor[0], *others
+    def begin(self: OptimizerStep) -> bool:
+        begun = right(self)
+        for first, *_ in self._numbers:
+            self._values[first] *= factor[0]
+        return begun
 
-    monkeypatch.setitem(optimizers.SETTINGS, make, changed)
+    monkeypatch.setattr(OptimizerStep, "begin", begin)
     return factor
 
 
 def test_each_kth_call_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    factor = planted(monkeypatch, optim.SGD)
+    factor = planted(monkeypatch)
     step, _ = training("f8", optim.SGD)
     compiled = tg.compile(step, check_every=4)
     for seed in range(4):  # the first replay is the second call
@@ -122,7 +125,7 @@ def test_each_kth_call_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_failed_check_leaves_the_state_before_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    factor = planted(monkeypatch, optim.SGD)
+    factor = planted(monkeypatch)
     step, roots = training("f8", optim.SGD)
     compiled = tg.compile(step)
     compiled(images(0, "f8"))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from copy import copy
 from functools import cache
-from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,10 +14,9 @@ from tinygrad_cnn.core.observer import is_functional
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.ops.arithmetic import astype
+from tinygrad_cnn.support.frames import running_line
 
-__all__ = ["running_line", "runs_own", "traced"]
-
-PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+__all__ = ["traced"]
 
 READERS = {
     "item": ".item()", "tolist": ".tolist()", "numpy": ".numpy()", "__bool__": "bool()",
@@ -124,19 +119,3 @@ def _place() -> str:
     """Return the module and the line that are running, for a message."""
     scope = recording.get().scope
     return ", ".join(filter(None, [f"in module {scope}" if scope else "", running_line()]))
-
-
-def running_line() -> str:
-    """Return the file and line of the function that are running, "" within this package."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None and not runs_own(frame, "captured"):
-        file = frame.f_code.co_filename
-        if not file.startswith(PACKAGE) and file != "<string>":  # made of a table of names
-            return f"{file}, line {frame.f_lineno}"
-        frame = frame.f_back
-    return ""
-
-
-def runs_own(frame: FrameType, name: str) -> bool:
-    """Return whether a frame runs a function of this name of this package."""
-    return frame.f_code.co_name == name and frame.f_code.co_filename.startswith(PACKAGE)

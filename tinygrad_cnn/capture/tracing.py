@@ -17,13 +17,14 @@ from tinygrad_cnn.capture.program import (
     Output,
     Program,
 )
-from tinygrad_cnn.capture.reading_refused import running_line, traced
+from tinygrad_cnn.capture.reading_refused import traced
 from tinygrad_cnn.core.observer import ForwardEvent, Observer, observe
 from tinygrad_cnn.core.op import OPTIONAL
 from tinygrad_cnn.core.recording import no_grad, recording
 from tinygrad_cnn.core.tensor import Tensor
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.ops.arithmetic import astype
+from tinygrad_cnn.support.frames import call_user_code, running_line
 from tinygrad_cnn.support.nested import parts
 
 __all__ = ["captured", "flat"]
@@ -74,7 +75,7 @@ def captured(
         watch.program.inputs.append(watch.leaf(array, "input", name))
         given.append(kind._of(array))
     with no_grad(), observe(watch):
-        result = function(*given)
+        result = call_user_code(function, given, {})
     for name, value in flat(result):
         watch.program.outputs.append(watch.output(value))
         watch.program.names.append(name)

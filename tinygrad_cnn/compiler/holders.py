@@ -6,21 +6,17 @@ A replay computes with the same objects as the captured run, so what holds them 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.capture.reading_refused import PACKAGE, runs_own
 from tinygrad_cnn.compiler.places import PlacesGuard, StatePlace
 from tinygrad_cnn.compiler.python_state import Found, PythonState
 from tinygrad_cnn.core.recording import qualified
 from tinygrad_cnn.core.variable import Variable, calls
-
-CAPTURING = "_run_recorded"
-"""The function that calls a step under its recorder: frames outside of it are not the step's."""
+from tinygrad_cnn.support.frames import running_frames
 
 
 class Holders:
@@ -68,17 +64,15 @@ class Holders:
 
     def look_around(self) -> None:
         """Note the variables of the functions that are running."""
-        frame: FrameType | None = sys._getframe(2)
-        while frame is not None and not runs_own(frame, CAPTURING):
+        for frame in running_frames():
             code = frame.f_code
-            if not code.co_filename.startswith(PACKAGE) and code not in self._codes:
+            if code not in self._codes:
                 self._add_code(code, frame.f_globals)
                 self.state.add_code(code, frame.f_globals)
                 local = frame.f_locals
                 named = {name: local[name] for name in code.co_freevars if name in local}
                 self._note(named, "")
                 self._add_object(local.get("self"))
-            frame = frame.f_back
 
     def _add_object(self, owner: Any) -> None:
         """Note the attributes of an object whose method runs, unless it is a module."""

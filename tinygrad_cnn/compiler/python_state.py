@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.capture.reading_refused import PACKAGE
 from tinygrad_cnn.compiler.iterators import IteratorPosition, parts_of
 from tinygrad_cnn.compiler.places import (
     MISSING,
@@ -36,6 +35,7 @@ from tinygrad_cnn.compiler.places import (
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.nn.hooks import ModuleHooks
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.support.frames import PACKAGE
 
 MOST = 20_000
 """PlaceValues that guards compare in each call at most."""

@@ -10,7 +10,6 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.capture.reading_refused import running_line
 from tinygrad_cnn.compiler import refusals
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.holders import Holders
@@ -31,6 +30,7 @@ from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.tensor import Parameter
 from tinygrad_cnn.core.variable import Variable, array_of
 from tinygrad_cnn.ops.arithmetic import astype
+from tinygrad_cnn.support.frames import running_line
 from tinygrad_cnn.support.nested import parts
 
 

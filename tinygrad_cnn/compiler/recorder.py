@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.capture.reading_refused import running_line
 from tinygrad_cnn.compiler import refusals
 from tinygrad_cnn.compiler.program import (
     Effect,
@@ -31,6 +30,7 @@ from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.core.step_observer import StepObserver
 from tinygrad_cnn.core.variable import Variable, array_of, clear_gradient
 from tinygrad_cnn.ops.arithmetic import astype
+from tinygrad_cnn.support.frames import running_line
 from tinygrad_cnn.support.nested import mapped
 
 CLEAR: Any = clear_gradient.__wrapped__  # type: ignore[attr-defined]  # as `wraps` sets it

@@ -12,9 +12,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from tinygrad_cnn.compiler.captured import CapturedStep, Sized, captured, detached
+from tinygrad_cnn.compiler.captured_step import CapturedStep, detached
+from tinygrad_cnn.compiler.capturing import Sized, capture_step
 from tinygrad_cnn.compiler.errors import CompileError
 from tinygrad_cnn.compiler.program import StepProgram
+from tinygrad_cnn.compiler.replay_check import checked
 from tinygrad_cnn.compiler.signature import CallSignature, SignatureKey, compared
 from tinygrad_cnn.core.recording import recording
 from tinygrad_cnn.support.arguments import whole
@@ -77,7 +79,7 @@ class CompiledStep(Generic[P, R]):
         step.calls += 1
         if self._check_every is None or step.calls % self._check_every:
             return step.run(signature.values)  # type: ignore[no-any-return]
-        return step.checked(self._function, args, kwargs, signature.values)  # type: ignore[no-any-return]
+        return checked(step, self._function, args, kwargs, signature.values)  # type: ignore[no-any-return]
 
     def _holding(self, signature: CallSignature) -> CapturedStep | None:
         """Return the program that can replay such a call."""
@@ -92,12 +94,12 @@ class CompiledStep(Generic[P, R]):
             step = self._holding(signature)  # another thread may have captured it by now
             if step is not None:
                 step.calls += 1
-                return step.checked(self._function, args, kwargs, signature.values)  # type: ignore[no-any-return]
+                return checked(step, self._function, args, kwargs, signature.values)  # type: ignore[no-any-return]
             if len(self._latest) >= MOST:
                 self._warn(signature)
                 return detached(self._function(*args, **kwargs))  # type: ignore[no-any-return]
             try:
-                step, result = captured(
+                step, result = capture_step(
                     self._function, args, kwargs, signature, self.name, self._argument_names
                 )
             except Sized as sized:  # a layer got its size: the next call is captured
