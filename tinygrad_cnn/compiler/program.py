@@ -224,6 +224,12 @@ class RuleCall(StepInstruction):
     def results(self) -> Iterator[StepValue]:
         yield from (part for part in self.parts if part is not None)
 
+    def named(self, name: str) -> Any:
+        """Return what the rule knows by `name`: "g", its "result", or as of `ForwardCall.named`."""
+        if name == "g":
+            return self.gradient
+        return self.parts[0] if name == "result" else self.call.named(name)
+
 
 @dataclass(eq=False, slots=True)
 class AddGradients(StepInstruction):

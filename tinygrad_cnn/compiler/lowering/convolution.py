@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from tinygrad_cnn.compiler.lowering.tape import Writer, images_last, lowers
@@ -16,54 +17,6 @@ from tinygrad_cnn.engine.fast.convolution_rows import (
 )
 from tinygrad_cnn.engine.planes import Order
 from tinygrad_cnn.engine.windows import windows
-
-
-@lowers("conv2d")
-def _(writer: Writer, call: ForwardCall) -> bool:
-    x, w, bias, y = (*map(call.arguments.get, ("x", "w", "bias")), call.result)
-    return _forward(writer, x, w, bias, y, call.named("static"))
-
-
-@lowers("conv2d", "x")
-def _(writer: Writer, rule: RuleCall) -> bool:
-    w, static = rule.call.named("w"), rule.call.named("static")
-    return _input_gradient(writer, rule.gradient, w, None, rule.parts[0], static)
-
-
-@lowers("conv2d", "w")
-def _(writer: Writer, rule: RuleCall) -> bool:
-    x, static = rule.call.named("x"), rule.call.named("static")
-    return _weight_gradient(writer, rule.gradient, x, rule.parts[0], static)
-
-
-@lowers("conv2d_input_gradient")
-def _(writer: Writer, call: ForwardCall) -> bool:
-    u, w = call.named("u"), call.named("w")
-    return _input_gradient(writer, u, w, None, call.result, call.named("static"))
-
-
-@lowers("conv2d_weight_gradient")
-def _(writer: Writer, call: ForwardCall) -> bool:
-    u, x = call.named("u"), call.named("x")
-    return _weight_gradient(writer, u, x, call.result, call.named("static"))
-
-
-@lowers("conv_transpose2d")
-def _(writer: Writer, call: ForwardCall) -> bool:
-    x, w, bias = map(call.arguments.get, ("x", "w", "bias"))
-    return _input_gradient(writer, x, w, bias, call.result, call.named("static"))
-
-
-@lowers("conv_transpose2d", "x")
-def _(writer: Writer, rule: RuleCall) -> bool:
-    w, static = rule.call.named("w"), rule.call.named("static")
-    return _forward(writer, rule.gradient, w, None, rule.parts[0], static)
-
-
-@lowers("conv_transpose2d", "w")
-def _(writer: Writer, rule: RuleCall) -> bool:
-    x, static = rule.call.named("x"), rule.call.named("static")
-    return _weight_gradient(writer, x, rule.gradient, rule.parts[0], static)
 
 
 @lowers("conv2d", "bias")
@@ -106,6 +59,32 @@ def _weight_gradient(writer: Writer, g: Any, x: Any, w: Any, static: dict[str, A
         return False
     at.weight_gradient(writer, writer.at(g), writer.at(x), writer.at(w), _strides(writer, w))
     return True
+
+
+def _declare(op: str, of: str, direction: Callable[..., bool], operands: tuple[str, ...]) -> None:
+    """Declare that a call, or the rule for `of`, is a direction of a convolution."""
+
+    @lowers(op, of)
+    def _(writer: Writer, instruction: ForwardCall | RuleCall) -> bool:
+        read, result = instruction.named, instruction.named("y" if not of else "result")
+        if isinstance(instruction, ForwardCall):  # the named ones may be copies made after it
+            read = instruction.arguments.__getitem__
+        values = [read(name) if name else None for name in operands]
+        static = instruction.named("static")
+        return result is not None and direction(writer, *values, result, static)
+
+
+for _op, _of, _direction, _operands in (
+    ("conv2d", "", _forward, ("x", "w", "bias")),
+    ("conv2d", "x", _input_gradient, ("g", "w", "")),
+    ("conv2d", "w", _weight_gradient, ("g", "x")),
+    ("conv2d_input_gradient", "", _input_gradient, ("u", "w", "")),
+    ("conv2d_weight_gradient", "", _weight_gradient, ("u", "x")),
+    ("conv_transpose2d", "", _input_gradient, ("x", "w", "bias")),
+    ("conv_transpose2d", "x", _forward, ("g", "w", "")),
+    ("conv_transpose2d", "w", _weight_gradient, ("x", "g")),
+):
+    _declare(_op, _of, _direction, _operands)
 
 
 def _convolution(

@@ -52,8 +52,7 @@ def _declare_rule(op: str, of: str, kernel: Kernel, operands: tuple[str, ...]) -
 
     @lowers(op, of)
     def _(writer: Writer, rule: RuleCall) -> bool:
-        (result,) = rule.parts
-        given = [rule.gradient if name == "g" else rule.call.named(name) for name in operands]
+        *given, result = [rule.named(name) for name in (*operands, "result")]
         return result is not None and write_broadcast(writer, kernel, result, given)
 
 
