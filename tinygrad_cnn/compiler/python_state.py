@@ -6,7 +6,6 @@ call, and through the attributes that this code names, to the *places* of values
 
 from __future__ import annotations
 
-import dis
 import functools
 import io
 import random
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.compiler.code_names import DYNAMIC, names_of
 from tinygrad_cnn.compiler.iterators import IteratorPosition, parts_of
 from tinygrad_cnn.compiler.places import (
     MISSING,
@@ -54,9 +54,6 @@ SITE = "site-packages"
 GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 
 CONTAINERS = (tuple, list, dict, set, frozenset, deque)
-
-DYNAMIC = {"getattr", "setattr", "vars", "__dict__"}
-"""Names by which code reaches attributes that it does not name."""
 
 Found = tuple[str, Any, bool]
 """A name for messages, an object, and whether code names the way to it."""
@@ -354,52 +351,6 @@ class PythonState:
 
 CONSTRUCTION = {"__init__", "__repr__", "__str__", "__init_subclass__", "__post_init__"}
 """The methods that a use of an object does not call."""
-
-
-class CodeNames:
-    """What code names: variables of its module, attributes, and modules that it imports.
-
-    Attributes
-    ----------
-    variables, attributes, modules : set of str
-    set_variables, stored : set of str
-        The variables and attributes that it sets or deletes.
-    """
-
-    def __init__(self, code: types.CodeType) -> None:
-        self.variables: set[str] = set()
-        self.attributes: set[str] = set()
-        self.modules: set[str] = set()
-        self.set_variables: set[str] = set()
-        self.stored: set[str] = set()
-        for instruction in dis.get_instructions(code):
-            name, value = instruction.opname, instruction.argval
-            if name in ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME", "DELETE_NAME"):
-                self.set_variables.add(value)
-            elif name in ("STORE_ATTR", "DELETE_ATTR"):
-                self.stored.add(value)
-            if name.endswith(("_GLOBAL", "_NAME")) and not name.startswith("IMPORT"):
-                self.variables.add(value)
-            elif name.endswith(("_ATTR", "_METHOD")) or name == "IMPORT_FROM":
-                self.attributes.add(value)
-            elif name == "IMPORT_NAME":
-                self.modules.add(value)
-            if value in DYNAMIC and isinstance(value, str):
-                self.attributes.add(value)
-        for constant in code.co_consts:
-            if isinstance(constant, types.CodeType):
-                inner = names_of(constant)
-                self.variables |= inner.variables
-                self.attributes |= inner.attributes
-                self.modules |= inner.modules
-                self.set_variables |= inner.set_variables
-                self.stored |= inner.stored
-
-
-@functools.lru_cache(maxsize=1024)
-def names_of(code: types.CodeType) -> CodeNames:
-    """Return what code and the functions defined in it name."""
-    return CodeNames(code)
 
 
 def _is_foreign(kind: type) -> bool:

@@ -258,7 +258,7 @@ class _Writer:
             shared = ", shared" if call.shared else ""
             if shared:
                 yield "shared = {}"
-            computed = self._bind(op.name, op._computed)
+            computed = self._bind(op.name, op.compute)
             array = self._bind("asarray", np.asarray)
             yield f"{y} = {array}({computed}([{', '.join(given)}]{shared})){comment}"
             for name, part in call.shared.items():
@@ -267,11 +267,11 @@ class _Writer:
             yield f"{y} = {self._bind(op.name, op)}({', '.join(given)}){comment}"
         else:
             asked = {}
-            for name, function, _ in op._to_compute:
-                if name in call.shared or name in op._asked:
+            for name, function, _ in op.to_compute:
+                if name in call.shared or name in op.asked:
                     asked[name] = self._intermediate(call, name)
                     yield f"{asked[name]} = {self._intermediate_call(call, name, function, asked)}"
-            given += [f"{name}={asked[name]}" for name in op._asked]
+            given += [f"{name}={asked[name]}" for name in op.asked]
             text = f"{self._bind(op.name, op.forward)}({', '.join(given)})"
             if call.is_number:
                 text = f"{self._bind('asarray', np.asarray)}({text})"

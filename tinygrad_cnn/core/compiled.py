@@ -47,7 +47,13 @@ class Plan:
 
 
 class CompiledDeclaration(Declaration[P]):
-    """A declaration with functions compiled for it, which look up no names in a call."""
+    """A declaration with functions compiled for it, which look up no names in a call.
+
+    Attributes
+    ----------
+    to_compute : list of (str, callable, callable)
+        The intermediates of the forward: the name, the function, and what reads its arguments.
+    """
 
     _plans: dict[int, Plan]
     _compiled: dict[str, Callable[..., Any]]
@@ -56,7 +62,7 @@ class CompiledDeclaration(Declaration[P]):
         super()._sort_parameters()
         self._plans, self._compiled = {}, {}
         self._bind = self._binder()
-        self._to_compute = [
+        self.to_compute = [
             (name, function, self._reader(name, names_of(function)))
             for name, function in self.intermediates.items()
             if name not in self._of_gradient

@@ -103,6 +103,8 @@ class Declaration(Generic[P]):
         Extra values that rules may use, computed only if a rule asks for them.
     intermediates : dict of str to callable
         Differentiable values that the forward and the rules share.
+    asked : list of str
+        The intermediates that the forward takes, as keywords.
     example_calls : dict of str to ExampleCalls
         The calls that checks of the op draw, by their note.
     """
@@ -139,7 +141,7 @@ class Declaration(Generic[P]):
         self._cost: Callable[..., int] = lambda: 0
         whole = inspect.signature(forward)
         taken = [p for p in whole.parameters.values() if p.kind is not p.KEYWORD_ONLY]
-        self._asked = [name for name, p in whole.parameters.items() if p not in taken]
+        self.asked = [name for name, p in whole.parameters.items() if p not in taken]
         self.signature = self.__signature__ = whole.replace(parameters=taken)
         for parameter in taken:
             reserved = parameter.name in ("g", "y", "static")
@@ -436,7 +438,7 @@ class Declaration(Generic[P]):
         needs = [name for rule in self.derivatives.values() for name in rule.needs]
         needs += [name for function in self._of_gradient.values() for name in names_of(function)]
         others = [name for name in needs if name in self.intermediates.keys() - self._of_gradient]
-        self._to_share = list(dict.fromkeys([*self._asked, *others]))
+        self._to_share = list(dict.fromkeys([*self.asked, *others]))
         self._is_plain = not self.guarded and not self._to_share
 
     def label(self, k: int) -> str:

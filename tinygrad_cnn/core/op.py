@@ -66,7 +66,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                 if isinstance(arguments[i], Variable):
                     break
             else:
-                return self._computed(arguments)
+                return self.compute(arguments)
         state = recording.get()
         if state.observers:
             given = arguments  # options are copied in place below
@@ -77,13 +77,13 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             other = self._unwrap_constants(arguments, arrays, state.on)
             kind = kind or other
         if kind is None:
-            y = self._computed(arrays)
+            y = self.compute(arrays)
             y = rounded(y) if half else y
             return self._of_hidden(state, given, operands, arrays, y) if state.observers else y
         started = perf_counter() if state.observers else 0.0
         shared: dict[str, Any] = {}
         try:
-            raw = y = self._computed(arrays, shared)
+            raw = y = self.compute(arrays, shared)
             if type(y) is not np.ndarray or y.dtype.char != "f" or half:
                 y = self._result(y, operands, half)
         except Exception as error:
@@ -114,7 +114,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             )
         return result
 
-    def _computed(self, arrays: list[Any], shared: dict[str, Any] | None = None) -> Any:
+    def compute(self, arrays: list[Any], shared: dict[str, Any] | None = None) -> Any:
         """Return the forward's result, and put the intermediates that rules may need in `shared`.
 
         Errors name the op and the module.
@@ -126,7 +126,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
             values = self._intermediates(given)
             if shared is not None:
                 shared.update(values)
-            return self.forward(*given, **{name: values[name] for name in self._asked})
+            return self.forward(*given, **{name: values[name] for name in self.asked})
         except Exception as error:
             explained = self._explained(error, arrays, recording.get().scope)
         try:
@@ -136,7 +136,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
 
     def _intermediates(self, arrays: list[Any]) -> dict[str, Any]:
         """Return the values of the intermediates that the forward or a rule asks for."""
-        for name in self._asked:
+        for name in self.asked:
             if name not in self.intermediates:
                 raise TypeError(
                     f"the forward asks for {name}, but @{self.name}.intermediate declares no such "
@@ -147,7 +147,7 @@ class Op(CompiledDeclaration[P], Generic[P, R]):
                     f"the forward asks for {name}, which depends on the gradient: only rules can"
                 )
         values: dict[str, Any] = {}
-        for name, function, read in self._to_compute:
+        for name, function, read in self.to_compute:
             value = function(*read([], arrays, None, values))
             if type(value) is not np.ndarray:
                 if not isinstance(value, np.ndarray | np.generic):

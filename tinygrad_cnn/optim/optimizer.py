@@ -232,12 +232,12 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        self._update_all()
+        self.update_all()
         return loss
 
     @effect
     @writes(lambda self: self.params)
-    def _update_all(self) -> None:
+    def update_all(self) -> None:
         """Update every parameter that has a gradient and requires one."""
         _, planned = self.planned(self._ready())
         with np.errstate(over="ignore", invalid="ignore"):

@@ -16,7 +16,7 @@ from tinygrad_cnn.compiler.program import (
 from tinygrad_cnn.core.variable import Variable
 from tinygrad_cnn.optim.optimizer import Optimizer
 
-STEP: Any = Optimizer._update_all.__wrapped__  # type: ignore[attr-defined]  # as `wraps` sets it
+STEP: Any = Optimizer.update_all.__wrapped__  # type: ignore[attr-defined]  # as `wraps` sets it
 
 
 def cleared_by(effect: Effect) -> list[Variable] | None:

@@ -17,7 +17,8 @@ from tinygrad_cnn.core.variable import array_of
 from tinygrad_cnn.engine.fast.elementwise import accumulated, added
 from tinygrad_cnn.engine.threads import BYTE
 
-IN_LIST = next(map(sys.getrefcount, [object()]))  # references to an object that a list holds
+IN_LIST = next(map(sys.getrefcount, [object()]))
+"""The references that `getrefcount` counts of an object that only a list holds, when called so."""
 
 
 def add_gradients(writer: Writer, sum_of: AddGradients) -> bool:
@@ -79,6 +80,12 @@ class StoredGradient:
 
 class StoredGradients:
     """The gradients that one tape writes first, and that the same or another one stores.
+
+    To make an array for each gradient and run takes a microsecond each, and a small network's step
+    ten in all. So rows write to the array of the run before, unless something else refers to it,
+    such as a variable with ``p.grad``, which keeps its numbers. Only the count of references shows
+    that, as an array may be kept anywhere. It is referred to by ``.grad`` and by the list of own
+    arrays; with a larger count, rows get a new array.
 
     Parameters
     ----------

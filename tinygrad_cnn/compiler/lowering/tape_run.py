@@ -210,7 +210,7 @@ class TapeRun:
         for group in self.stored:
             group.store()
         if step is not None and not stepped:
-            step.optimizer._update_all()
+            step.optimizer.update_all()
         for _, tensor in self.cleared_after:
             tensor._grad = None
         return [view.copy() if is_copy else view for view, is_copy in self._exported]
