@@ -66,7 +66,8 @@ def _declare(op: str, of: str, direction: Callable[..., bool], operands: tuple[s
 
     @lowers(op, of)
     def _(writer: Writer, instruction: ForwardCall | RuleCall) -> bool:
-        read, result = instruction.named, instruction.named("y" if not of else "result")
+        read: Callable[[str], Any] = instruction.named
+        result = instruction.named("result" if of else "y")
         if isinstance(instruction, ForwardCall):  # the named ones may be copies made after it
             read = instruction.arguments.__getitem__
         values = [read(name) if name else None for name in operands]
