@@ -13,8 +13,9 @@ from typing import Any
 PACKAGES = (
     "tinygrad_cnn", "tinygrad_cnn.nn", "tinygrad_cnn.nn.init", "tinygrad_cnn.nn.models",
     "tinygrad_cnn.optim", "tinygrad_cnn.data", "tinygrad_cnn.train", "tinygrad_cnn.check",
-    "tinygrad_cnn.drawing", "tinygrad_cnn.derivation", "tinygrad_cnn.engine",
-    "tinygrad_cnn.capture", "tinygrad_cnn.onnx",
+    "tinygrad_cnn.drawing", "tinygrad_cnn.derivation",
+    "tinygrad_cnn.engine", "tinygrad_cnn.capture", "tinygrad_cnn.onnx", "tinygrad_cnn.deployment",
+    "tinygrad_cnn.distributed", "tinygrad_cnn.bench", "tinygrad_cnn.studio",
 )  # fmt: skip
 HEAD = """\
 # All public names
@@ -28,20 +29,20 @@ def page() -> str:
     """Return the page: a table of names for each public package."""
     parts = [HEAD]
     for package in map(import_module, PACKAGES):
-        parts.append(f"\n## {package.__name__}\n\n{_first(package.__doc__)}\n\n")
+        parts.append(f"\n## {package.__name__}\n\n{first_paragraph(package.__doc__)}\n\n")
         parts.append("| name | |\n| --- | --- |\n")
-        parts += [f"| `{name}` | {_sentence(package, name)} |\n" for name in package.__all__]
+        parts += [f"| `{name}` | {sentence(package, name)} |\n" for name in package.__all__]
     return "".join(parts)
 
 
-def _sentence(package: ModuleType, name: str) -> str:
+def sentence(package: ModuleType, name: str) -> str:
     value = getattr(package, name)
     defined_in = getattr(value, "__module__", None) or getattr(value, "__name__", "")
     own = defined_in.startswith("tinygrad_cnn")
-    return _first(value.__doc__ if own else _of_constant(name, value)).replace("|", "\\|")
+    return first_paragraph(value.__doc__ if own else _of_constant(name, value)).replace("|", "\\|")
 
 
-def _first(docstring: str | None) -> str:
+def first_paragraph(docstring: str | None) -> str:
     """Return the first paragraph on one line, as Markdown."""
     return " ".join((docstring or "").partition("\n\n")[0].split()).replace("``", "`")
 

@@ -42,6 +42,7 @@ from tinygrad_cnn.support.text import counted
 __all__ = ["PARTS", "BenchmarkPlan", "find_frameworks", "measure"]
 
 PARTS = ("steps", "ops", "memory", "overhead")
+"""The parts of a benchmark."""
 PROFILED = ("lenet5-64", "vgg-64", "resnet20-64", "mobilenet-32", "unet-8")
 GIVEN = ("layers", "input_shape", "loss", "classes", "target_shape")  # of a network, to a worker
 CHECKED_LOGITS = 8

@@ -138,7 +138,7 @@ class Callback:
         model : Module
         columns : sequence of str
             The columns of the history that this call of `fit` can fill: without a validation set,
-            none of them starts with "validation_".
+            none of them starts with ``"validation_"``.
         history : History
             The epochs that are done already.
         epochs : int

@@ -170,7 +170,7 @@ class LayerNorm(SizedLayer):
                 self.bias = Parameter(np.zeros(self.normalized_shape, dtype), name="bias")
 
     def forward(self, x: A) -> A | Tensor:
-        """Return `x`, of shape (..., *normalized_shape), normalized, in the same shape."""
+        """Return `x`, of shape ``(..., *normalized_shape)``, normalized, in the same shape."""
         given: Any = x
         y: A | Tensor
         y = ops.layer_norm(given, self.normalized_shape, self.weight, self.bias, self.eps)
