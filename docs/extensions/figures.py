@@ -116,11 +116,6 @@ def both_moments(results: Any, values: Values) -> None:
     curves({"error": errors, "probability of the label": probabilities}, y="")
 
 
-def experiment(results: Any, values: Values) -> None:
-    """Draw the experiment's own figure."""
-    values["figure"](results, plt.figure(figsize=(6.4, 3.6), layout="constrained"))
-
-
 def recurrent(results: Any, values: Values) -> None:
     """Draw the accuracy on trees of other sizes."""
     bars({"": {f"{n} leaves": right for n, (right,) in results["parity"].items()}}, "accuracy")
@@ -155,7 +150,6 @@ FIGURES: dict[str, Figure] = {
     "new_op": swish,
     "nielsen_network": lambda results, _: curve(results[0], "epoch", "right of 2,000"),
     "numpy_convnet": lambda results, _: curve(results[0], "epoch"),
-    "own_experiment": experiment,
     "own_losses": lambda results, _: bars(
         {"before": {"Dice loss": results[0][0]}, "after": {"Dice loss": results[0][1]}}, ""
     ),

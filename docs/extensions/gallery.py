@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 COPIES = ROOT / "build" / "examples"
-NOT_RUN = ("text_direction",)
-"""The examples that need a download: they are shown only."""
+NOT_RUN = {
+    "own_experiment": "it starts processes of its own",
+    "text_direction": "it needs a file to download",
+}
+"""The examples that are shown only, and why."""
 RUN = rf"/(?!{'|'.join(NOT_RUN)})\w+\.py$"
 """The pattern of the examples that are run."""
 HEADER = """\
@@ -30,7 +33,6 @@ Gallery
 Every example with its output and a figure. The page :doc:`Examples </examples>` lists them by
 subject. Each page has the program, to download and change.
 """
-NOTE = "\n.. note::\n   It is not run here, because it needs a file to download.\n"
 
 
 def copy_examples(folder: Path = COPIES) -> None:
@@ -38,16 +40,21 @@ def copy_examples(folder: Path = COPIES) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "GALLERY_HEADER.rst").write_text(HEADER, "utf-8")
     for path in sorted((ROOT / "examples").glob("*.py")):
-        text = prepared(path.read_text("utf-8"), path.stem not in NOT_RUN)
+        text = prepared(path.read_text("utf-8"), NOT_RUN.get(path.stem, ""))
         (folder / path.name).write_text(text, "utf-8")
 
 
-def prepared(program: str, is_run: bool = True) -> str:
-    """Return a program with a docstring for the gallery, and its results in a global name."""
+def prepared(program: str, reason: str = "") -> str:
+    """Return a program with a docstring for the gallery, and its results in a global name.
+
+    A `reason` not to run it is added to the docstring.
+    """
     first = ast.parse(program).body[0]
     docstring = ast.get_docstring(ast.parse(program)) or ""
     title = re.split(r"[:,.](?=\s)|(?<=\?)", docstring)[0]
-    text = f"{title}\n{'=' * len(title)}\n\n{as_rst(docstring)}\n" + ("" if is_run else NOTE)
+    text = f"{title}\n{'=' * len(title)}\n\n{as_rst(docstring)}\n"
+    if reason:
+        text += f"\n.. note::\n   It is not run here, because {reason}.\n"
     rest = "\n".join(program.splitlines()[first.end_lineno :])
     rest = re.sub(r"^    main\(", "    results = main(", rest, flags=re.MULTILINE)
     return '"""' + text.replace("\\", "\\\\") + '"""\n' + rest + "\n"

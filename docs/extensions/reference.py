@@ -36,6 +36,7 @@ OTHER = "Constants and types"
 NAME = re.compile(r"(?<![`:])`(tinygrad_cnn(?:\.\w+)+)`(?!`)")
 ABSOLUTE = re.compile(r"\|(\w+)\|")  # |x| is a substitution in reStructuredText
 ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
+CALL = re.compile(r"^\| `(\w+)(\([^`]*\))` \|", re.MULTILINE)
 
 
 def pages() -> dict[str, str]:
@@ -140,7 +141,9 @@ def write(sphinx: Sphinx) -> None:
 
 
 def link_names(sphinx: Sphinx, docname: str, source: list[str]) -> None:
-    """Link each name in the list of public names to its entry; GitHub has no such links."""
+    """Link each name in the lists of names and of ops to its entry; GitHub has no such links."""
+    if docname == "ops":
+        source[0] = CALL.sub(r"| {py:obj}`\1\2 <tinygrad_cnn.\1>` |", source[0])
     if docname == "api":
         package, parts = "", re.split(r"^## (\S+)$", source[0], flags=re.MULTILINE)
         for i, part in enumerate(parts):
