@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ subject. Each page has the program, to download and change.
 
 
 def copy_examples(folder: Path = COPIES) -> None:
-    """Write the copies of all examples."""
+    """Write the copies of all examples, without what earlier ones have written beside them."""
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "GALLERY_HEADER.rst").write_text(HEADER, "utf-8")
     for path in sorted((ROOT / "examples").glob("*.py")):
