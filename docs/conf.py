@@ -37,7 +37,7 @@ extensions = [
     "step_through",
 ]
 external_toc_path = "toc.yml"
-exclude_patterns = ["extensions", "lessons/slides", "sg_execution_times.rst", "static"]
+exclude_patterns = ["extensions", "lessons/slides", "static"]
 suppress_warnings = [
     "etoc.toctree",  # the gallery has a toctree of its own
     "myst.header",  # in the derivations, the equations are headings of the third level
@@ -66,6 +66,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,
+    "write_computation_times": False,  # its page loads scripts from the network
 }
 
 # The pages
