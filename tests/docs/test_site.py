@@ -123,11 +123,15 @@ def every_page_is_built(site: Path) -> None:
         assert (site / path.with_suffix(".html")).is_file(), path
 
 
+def pages_of(site: Path) -> list[Path]:
+    return [path for path in site.rglob("*.html") if "_static" not in path.parts]
+
+
 def nothing_is_loaded_from_the_network(site: Path) -> None:
     """Links may lead elsewhere; scripts, styles, fonts, pictures and frames may not."""
     loaded = re.compile(r"""<(?:script|img|iframe|source|video)[^>]+src=["'](?:https?:)?//""")
     sheets = set()
-    for page in site.rglob("*.html"):
+    for page in pages_of(site):
         text = page.read_text("utf-8")
         assert not loaded.search(text), page
         for link in re.findall(r"<link[^>]+stylesheet[^>]+>", text):
@@ -141,7 +145,7 @@ def nothing_is_loaded_from_the_network(site: Path) -> None:
 
 def links_inside_lead_to_files(site: Path) -> None:
     """Sphinx checks the links between pages; this is for those to pages that it does not write."""
-    for page in site.rglob("*.html"):
+    for page in pages_of(site):
         for link in re.findall(r'<a [^>]*href="([^"#?:]+)["#?]', page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.relative_to(site)}: {link}"
 
