@@ -187,6 +187,12 @@ def _linked(match: re.Match[str]) -> str:
     return f":py:obj:`{match[1]}`" if known or match[1] in public_names() else match[0]
 
 
+def drop_builtins(sphinx: Sphinx) -> list[Any]:
+    """Keep the list of sources from linking to that of built-in objects, which has no page."""
+    vars(sphinx.env).get("_viewcode_modules", {}).pop("builtins", None)
+    return []
+
+
 def setup(sphinx: Sphinx) -> ExtensionMetadata:
     """Connect the steps with the events of a build."""
     sphinx.connect("builder-inited", write)
@@ -194,4 +200,5 @@ def setup(sphinx: Sphinx) -> ExtensionMetadata:
     sphinx.connect(
         "autodoc-process-docstring", add_formulas, priority=400
     )  # before numpydoc, at 500
+    sphinx.connect("html-collect-pages", drop_builtins, priority=100)  # before viewcode
     return {"parallel_read_safe": True, "parallel_write_safe": True}
