@@ -23,7 +23,7 @@ RUN = notebooks.PAGES if LENGTHY else notebooks.PAGES[1:2]  # the whole set take
 @pytest.fixture
 def _notebook_packages() -> None:
     if not all(map(find_spec, ("nbformat", "nbclient", "ipykernel"))):
-        lacking('notebooks: pip install "tinygrad_cnn[dev]"')
+        lacking('notebooks: pip install "tinygrad_cnn[docs]"')
 
 
 def shown(cell: Any) -> str:

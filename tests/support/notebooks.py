@@ -4,7 +4,7 @@ PYTHONPATH=tests python -m support.notebooks FOLDER
 
 A page is the source. Its text becomes cells of Markdown, its programs cells of code without the
 prompts; what a cell shows comes from running it. Needs ipykernel, nbclient and nbformat: the
-extra `dev` has them.
+extra `docs` has them.
 """
 
 from __future__ import annotations
