@@ -24,7 +24,7 @@ FLOWS = {  # what passes between two packages: arguments down, results up
     ("optim", "nn"): "parameters, gradients",
     ("train", "data"): "batches",
     ("train", "optim"): "steps",
-    ("compiler", "capture"): "captured calls",
+    ("compiler", "optim"): "updates",
     ("onnx", "capture"): "captured calls",
     ("deployment", "onnx"): "files",
     ("check", "core"): "declarations, gradients",
