@@ -140,6 +140,22 @@ def test_corner_beside_an_entry_does_not_hide_a_mistake(distance: float) -> None
         check_gradients(hinge, np.array([distance]))
 
 
+@pytest.mark.usefixtures("ops_of_its_own")
+@pytest.mark.parametrize("entries", [4, 0])  # entry by entry, and along lines
+@pytest.mark.parametrize("method", ["complex", "central"])
+def test_a_rule_that_is_wrong_on_arrays_only_is_no_kink(method: Any, entries: int) -> None:
+    @tg.op(formula="x²", elementwise=True, complex_step=True)
+    def own_square(x: Any) -> Any:
+        return x * x
+
+    @own_square.derivative("x", formula="2·g·x")
+    def _(g: Any, *, x: Any) -> Any:
+        return (2.0 if isinstance(g, tg.Tensor) else 3.0) * g * x
+
+    with pytest.raises(GradientMismatch):
+        check_gradients(own_square, x + 3.0, method=method, entries=entries)
+
+
 @pytest.mark.usefixtures("_hinge")
 def test_jump_of_the_first_derivative_has_no_second() -> None:
     report = check_gradients(tg.OPS["hinge"], np.array([0.0, 1.0]), order=2)

@@ -360,6 +360,10 @@ LARGE = [
             r"backward is the derivative of the forward”, for x"),
     Mistake("wrong from 4096 entries on", "tanh.forward", "applied(np.tanh, x, work=24)",
             "np.tanh(x) * (1 + 0.01 * (x.size >= 4096))", r"is the derivative of the forward"),
+    *[Mistake("g and y are swapped, for large arrays", f"{name}.x",
+              f"{name}_gradient(g, y, axis)", f"{name}_gradient(y, g, axis)",
+              r"backward is the derivative of the forward”, for x")
+      for name in ("softmax", "log_softmax")],
     Mistake("rows of tiles are lost in a copy", "engine.convolution.winograd_few:_write",
             "columns[...] = ", "columns.copy()[...] = ", r"float32 agrees with float64",
             op="conv2d"),

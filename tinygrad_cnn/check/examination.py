@@ -232,10 +232,11 @@ class Examination:
             return other._ask(moves, index)
         # a rule subtracts terms of the size of the largest entry, as softmax's y·(g − Σ g·y)
         noise = EPSILON * _largest(self.gradients)
+        calm = along(self._calm[0])  # not `got`: on arrays, a rule may compute another way
         for shaking, gradients in self._shaken:
             slope = self.slope(moves, shaking, self.rng.uniform(0.3, 1.0))
             if not slope.kink:
-                moved = float(np.nan_to_num(abs(along(gradients) - got)))
+                moved = float(np.nan_to_num(abs(along(gradients) - calm)))
                 noise = max(noise, abs(slope.value - reference), moved)
         if allowed + SAFETY * noise > self._most(moves, reference):
             return LineComparison(got, np.nan, 0.0, "values do not settle")
@@ -352,19 +353,24 @@ class Examination:
         return other_branch(self._trace.branches, trace.branches)
 
     @cached_property
+    def _calm(self) -> tuple[list[Array], BranchTrace]:
+        """Backward's gradients, recorded where rules allow it, and the branches taken."""
+        return self._recorded_gradients()
+
+    def _recorded_gradients(self, shaking: Shaking | None = None) -> tuple[list[Array], BranchTrace]:
+        recorded = self._recordable
+        return traced(
+            lambda: self.functional.gradients(self.order, self.points, recorded), then=shaking
+        )
+
+    @cached_property
     def _shaken(self) -> list[tuple[Shaking, list[Array]]]:
         """Shakings that keep all branches, with backward's gradients under them."""
-        recorded = self._recordable
-
-        def gradients() -> list[Array]:
-            return self.functional.gradients(self.order, self.points, recorded)
-
-        _, calm = traced(gradients)
         made: list[tuple[Shaking, list[Array]]] = []
         for _ in range(TRIES):
             shaking = Shaking(int(self.rng.integers(2**62)))
-            moved, trace = traced(gradients, then=shaking)
-            if not other_branch(calm.branches, trace.branches):
+            moved, trace = self._recorded_gradients(shaking)
+            if not other_branch(self._calm[1].branches, trace.branches):
                 made.append((shaking, moved))
             if len(made) == PROBES:
                 break
