@@ -100,3 +100,9 @@ def test_no_examples_are_normalized_to_none() -> None:
     x = tg.Tensor(np.ones((0, 4, 2)), requires_grad=True)
     for y in (tg.layer_norm(x, 2, np.ones(2)), tg.group_norm(x, 2), tg.instance_norm(x)):
         assert y.shape == (0, 4, 2)
+
+
+def test_response_norm_has_the_defaults_of_pytorch() -> None:
+    x = np.array([[[2.0], [300.0]]])
+    expected = x / (1.0 + 1e-4 * x**2) ** 0.75
+    np.testing.assert_allclose(tg.local_response_norm(x, 1), expected, rtol=1e-12)

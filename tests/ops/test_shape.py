@@ -203,6 +203,31 @@ def test_sorts_keep_the_order_of_equal_values_and_put_nan_at_an_end() -> None:
     np.testing.assert_array_equal(tg.grad(tg.topk(leaf, 2)[0].sum(), leaf)[0], [1, 0, 1, 0])
 
 
+SQUARE = np.random.default_rng(0).permutation(np.arange(16.0)).reshape(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        *((name, ()) for name in ("ravel", "squeeze", "sort", "argsort", "diagonal", "triu", "tril",
+                                  "argmax", "argmin", "prod", "all", "any", "transpose")),
+        *((name, (None,)) for name in ("sort", "argsort", "argmax", "cumsum")),
+        ("tensordot", (SQUARE,)), ("repeat", (2,)), ("roll", (1,)), ("tile", (2,)),
+        ("take", ([5, -1],)), ("take_along_axis", (np.array([5, -1, 5]), None)),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_or_none_is_what_numpy_takes(name: str, more: tuple[Any, ...]) -> None:
+    expected = getattr(np, name)(SQUARE, *more)
+    np.testing.assert_array_equal(getattr(tg, name)(SQUARE, *more), expected)
+
+
+def test_the_axes_of_flatten_and_take_along_axis_default_to_all_and_to_the_last() -> None:
+    np.testing.assert_array_equal(tg.flatten(SQUARE), SQUARE.reshape(-1))
+    index = [[3], [0], [1], [2]]
+    expected = np.take_along_axis(SQUARE, np.array(index), -1)
+    np.testing.assert_array_equal(tg.take_along_axis(SQUARE, index), expected)
+
+
 def test_triangles_keep_integers_and_bools() -> None:
     for dtype in (np.uint8, bool, np.float16):
         x = np.ones((2, 3, 3), dtype)
