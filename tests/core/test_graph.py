@@ -79,6 +79,15 @@ def test_a_node_knows_shape_dtype_and_static_arguments() -> None:
     assert "softmax" in repr(y.node)
 
 
+def test_a_node_of_a_recorded_sweep_is_in_the_sweep_and_in_the_module_of_the_call() -> None:
+    x = leaf(1.0)
+    with tg.scope("outer"), tg.scope("head"):
+        y = tg.tanh(x)
+    with tg.scope("other"):
+        (dx,) = tg.grad(y, x, create_graph=True)
+    assert dx.node.scope == "other.(backward).outer.head"
+
+
 # --- flow ----------------------------------------------------------------------------------------
 
 

@@ -135,12 +135,12 @@ def test_a_hook_that_another_adds_to_a_leaf_in_the_sweep_is_run() -> None:
 
 
 def test_hooks_of_grad_run_only_where_the_gradient_flows() -> None:
-    a, b, seen = leaf(2.0), leaf(3.0), []
-    for name, x in (("a", a), ("b", b)):
+    a, b, c, seen = leaf(2.0), leaf(3.0), leaf(5.0), []
+    for name, x in (("a", a), ("b", b), ("c", c)):
         x.register_hook(lambda g, name=name: seen.append(name))
     side = b * 2
     side.register_hook(lambda g: seen.append("side"))
-    tg.grad(a * a + side, a)
+    tg.grad(a * c + side, a)
     assert seen == ["a"]
 
 

@@ -83,6 +83,7 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
         ["concatenate", "arrays[1]", "numbers"],
     ),
     "stack": ((2,), lambda x: tg.stack([x, ones(3)]), ValueError, ["stack", "(2,)", "(3,)"]),
+    "stack None": ((2,), lambda x: tg.stack([x, None]), TypeError, ["stack", "NoneType"]),
     "stack axis": ((2,), lambda x: tg.stack([x, x], 5), ValueError, ["stack", "axis", "5"]),
     "pad negative": ((2,), lambda x: tg.pad(x, -1), ValueError, ["pad", "pad_width is -1"]),
     "pad count": ((2,), lambda x: tg.pad(x, [(1, 1)] * 3), ValueError, ["pad", "1 axes"]),
