@@ -212,6 +212,14 @@ def test_gradient_may_be_an_array_a_list_or_a_tensor() -> None:
             assert dx.dtype == np.float64
 
 
+def test_a_gradient_with_a_graph_is_not_the_tensor_that_flowed_in() -> None:
+    x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    u = w * 2
+    x.backward(u, create_graph=True)
+    assert x.grad is not u
+    assert tg.grad(x.grad.sum(), w)[0].tolist() == [2, 2]
+
+
 def test_gradient_must_have_the_shape_and_does_not_broadcast() -> None:
     x = leaf(np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"\(3,\).*\(2, 3\)"):

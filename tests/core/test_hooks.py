@@ -105,8 +105,9 @@ def test_hooks_run_in_order_until_they_are_removed() -> None:
     handles[1].remove()
     (w * w).backward()
     assert seen == [0, 2]
-    with w.register_hook(lambda g: seen.append("block")):
+    with w.register_hook(lambda g: seen.append("block")) as handle:
         (w * w).backward()
+    assert isinstance(handle, type(handles[0]))
     (w * w).backward()
     assert seen == [0, 2, 0, 2, "block", 0, 2]
 

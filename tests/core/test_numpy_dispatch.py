@@ -63,7 +63,8 @@ CALLS: dict[Any, tuple[Callable[..., Any], tuple[Array, ...]]] = {
     np.concatenate: (lambda a, b: np.concatenate([a, b, B], axis=1), (A, B)),
     np.stack: (lambda a, b: np.stack([a, b], axis=-1), (A, B)),
     np.vstack: (lambda a, b: np.vstack([a, b[0]]), (A, B)),
-    np.hstack: (lambda a, b: np.hstack([a, b]), (A, B)),
+    np.hstack: (lambda a, b: np.hstack([np.hstack([a, b]), np.hstack([a[:, 0], b[0]])[:2, None]]),
+                (A, B)),
     np.reshape: (lambda a: np.reshape(a, (3, -1)), (A,)),
     np.transpose: (lambda a: np.transpose(a) * np.transpose(a, (1, 0)), (A,)),
     np.swapaxes: (lambda a: np.swapaxes(a, 0, 1), (A,)),
@@ -217,6 +218,21 @@ def test_unary_operators_membership_and_rounding() -> None:
     assert [row.tolist() for row in x] == A.tolist()
     (gradient,) = tg.grad((B.T @ x).sum() + (x @ B.T).sum(), x)
     np.testing.assert_allclose(gradient, B.sum(1)[:, None] + B.sum(0))
+
+
+def test_complex_numbers_are_ordered_by_their_real_parts() -> None:
+    """As ops do where they branch: a complex step must take the branch of the forward."""
+    x = tg.Tensor(np.array([1.0 + 1e-30j, 2.0 - 1.0j]))
+    assert (x > 1.0).numpy().tolist() == [False, True]
+    assert (x >= 2.0).numpy().tolist() == [False, True]
+
+
+def test_a_reduction_that_no_op_computes_gives_values_and_arrays_are_written_to() -> None:
+    x = tg.Tensor([5.0, 2.0])
+    assert np.subtract.reduce(x) == 3
+    target = np.zeros(2)
+    np.copyto(target, x)
+    assert target.tolist() == [5, 2]
 
 
 def test_comparisons_of_shapes_that_do_not_broadcast_are_refused() -> None:

@@ -112,6 +112,10 @@ def test_manual_seed_returns_the_default_generator() -> None:
     assert tg.manual_seed(np.int64(2)).random() == np.random.default_rng(2).random()
 
 
+def test_the_default_generator_is_one_for_all_draws_without_a_seed() -> None:
+    assert Context().run(lambda: default_generator() is default_generator())
+
+
 @pytest.mark.parametrize("seed", [None, -1, 0.5, True, "0"])
 def test_a_seed_is_a_whole_number(seed: Any) -> None:
     with pytest.raises(ValueError, match=r"manual_seed: seed is .*, expected an integer"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -258,6 +259,32 @@ def test_observers_see_only_what_happens_inside_and_each_sees_all() -> None:
     x * 5
     assert len(outer.forwards) == 3
     assert len(inner.forwards) == 1
+
+
+def test_observers_get_the_gradients_of_leaves_of_each_sweep() -> None:
+    class Swept(tg.Observer):
+        def swept(self, gradients: Any, *, accumulates: bool) -> None:
+            seen.append((accumulates, {t.name: g.tolist() for t, g in gradients.items()}))
+
+    seen: list[Any] = []
+    x, w = (tg.Tensor([2.0], requires_grad=True, name=name) for name in "xw")
+    y = x * x
+    with tg.observe(Swept()):
+        tg.grad(y * w, [y, w])
+        (x * w).backward()
+        (x * 1.0).backward()
+    assert seen == [
+        (False, {"w": [4.0]}),
+        (True, {"x": [2.0], "w": [2.0]}),
+        (True, {"x": [3.0]}),
+    ]
+
+
+def test_a_copied_scope_is_a_name() -> None:
+    with tg.scope("outer"), tg.scope("head"):
+        scope = tg.tanh(tg.Tensor(1.0, requires_grad=True)).node.scope
+    copied = copy.deepcopy(scope)
+    assert (type(copied), copied) == (str, "outer.head")
 
 
 def test_calls_on_arrays_alone_are_not_seen() -> None:
