@@ -192,6 +192,25 @@ CALLS: dict[str, tuple[tuple[int, ...], Callable[[tg.Tensor], Any], type[Excepti
         (2, 5), lambda x: tg.conv1d(x, ones(3, 2, 3), stride=(1, 1)), ValueError,
         ["conv1d", "stride is (1, 1)", "an integer >= 1"],
     ),
+    "maxpool1d x": (
+        (5,), lambda x: tg.maxpool1d(x, 2), ValueError,
+        ["maxpool1d", "x has shape (5,)", "(N, C, L) or (C, L)"],
+    ),
+    "maxpool1d stride": (
+        (2, 5), lambda x: tg.maxpool1d(x, 2, 0), ValueError, ["maxpool1d", "stride is 0", ">= 1"],
+    ),
+    "avgpool1d x": (
+        (5,), lambda x: tg.avgpool1d(x, 2), ValueError,
+        ["avgpool1d", "x has shape (5,)", "(N, C, L) or (C, L)"],
+    ),
+    "conv_transpose1d stride": (
+        (2, 5), lambda x: tg.conv_transpose1d(x, ones(2, 3, 3), stride=0), ValueError,
+        ["conv_transpose1d", "stride is 0", ">= 1"],
+    ),
+    "resample axes": (
+        (1, 1, 1, 2, 3), lambda x: tg.resample(x, (2, 3), (4, 3)), ValueError,
+        ["resample", "x has shape (1, 1, 1, 2, 3)", "(N, C, H, W) or (C, H, W)"],
+    ),
     "maxpool1d": (
         (2, 5), lambda x: tg.maxpool1d(x, 6), ValueError,
         ["maxpool1d: a kernel of (1, 6)", "does not fit", "(1, 5)"],

@@ -252,3 +252,16 @@ def test_regression_losses_have_pytorchs_slopes_at_their_kinks_and_joints() -> N
         np.testing.assert_array_equal(tg.grad(loss(leaf, np.zeros(5), "sum"), leaf)[0], slopes)
     labels = np.array([3, 250], np.uint8)  # whose difference does not fit
     np.testing.assert_array_equal(tg.l1(labels, labels[::-1].copy(), "none"), [247, 247])
+
+
+@pytest.mark.parametrize("ignored", [0, 1, 2])
+@pytest.mark.parametrize("loss", [tg.cross_entropy, tg.nll])
+def test_an_ignored_class_is_left_out(loss: Any, ignored: int) -> None:
+    """Also a class that scores exist for, whose labels are in range."""
+    scores = np.log(np.random.default_rng(0).dirichlet(np.ones(3), 7))
+    labels = np.array([0, 1, 2, 1, 0, 2, 2])
+    counted = labels != ignored
+    leaf = tg.Tensor(scores, requires_grad=True)
+    value = loss(leaf, labels, ignore_index=ignored)
+    assert value.item() == pytest.approx(loss(scores[counted], labels[counted]), rel=1e-12)
+    assert not tg.grad(value, leaf)[0][~counted].any()
