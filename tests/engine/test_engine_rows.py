@@ -47,10 +47,21 @@ def test_rows_are_those_of_numpy(axis: int, order: tuple[int, ...]) -> None:
         assert taken.transpose(order).flags.c_contiguous
         if numbers.size:
             np.testing.assert_allclose(added, adjoint, rtol=1e-14, atol=1e-14)
-    with pytest.raises(IndexError):
-        rows.take(x, np.array([n]), axis)
-    assert rows.put(u, np.array([n]), axis, n) is None
+    for outside in (n, -n - 1):
+        with pytest.raises(IndexError):
+            rows.take(x, np.array([outside]), axis)
+        assert rows.put(u, np.array([outside]), axis, n) is None
     assert rows.put(u, np.zeros(rows.TURNS + 1, int), axis, n) is None
+
+
+@pytest.mark.usefixtures("pieces")
+def test_values_of_a_vector_are_added_back_at_their_numbers() -> None:
+    numbers = np.random.default_rng(0).integers(-500, 500, 900)
+    u = np.random.default_rng(1).standard_normal(900)
+    expected = np.zeros(500)
+    np.add.at(expected, numbers, u)
+    with tg.engine.options(poison=True):
+        np.testing.assert_allclose(rows.put(u, numbers, 0, 500), expected, rtol=1e-13, atol=1e-13)
 
 
 def banded(n: int, m: int, mode: str, adjoint: bool) -> tuple[Any, Any]:

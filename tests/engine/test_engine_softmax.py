@@ -10,7 +10,7 @@ from tinygrad_cnn.engine import softmax
 
 CASES = [((64, 10), 1), ((700, 10), 1), ((300, 1000), -1), ((3, 21, 40, 50), 1),
          ((5, 3, 400), 1), ((40, 2, 9, 11), 1), ((40, 7, 9, 11), 0), ((2, 70, 8, 70), -1),
-         ((90000, 1), 1)]  # fmt: skip
+         ((90000, 1), 1), ((3, 700, 200), 1)]  # fmt: skip
 
 
 def _orders(x):
@@ -49,6 +49,14 @@ def test_softmax_and_its_gradients_are_right_along_any_axis(shape, axis, dtype):
                 assert s.strides == x.strides
 
 
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_a_temperature_divides_the_logits_of_a_large_array(temperature):
+    x = np.random.default_rng(0).standard_normal((300, 100), "f4")
+    y = _softmax(x.astype("f8") / temperature, 1)
+    np.testing.assert_allclose(softmax.softmax(x, 1, temperature), y, rtol=2e-5)
+    np.testing.assert_allclose(softmax.log_softmax(x, 1, temperature), np.log(y), rtol=1e-5)
+
+
 @pytest.mark.parametrize(("shape", "axis"), CASES)
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_cross_entropy_of_labels_and_its_gradient(shape, axis, reduction):
@@ -85,8 +93,9 @@ def test_an_unlikely_class_has_its_whole_loss():
 
 def test_images_keep_their_layout():
     x = np.random.default_rng(0).standard_normal((8, 8, 40, 40, 3), "f4")[..., 0]
-    x = np.ascontiguousarray(x.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)
-    logits = tg.Tensor._of(x)
-    logits.requires_grad = True
-    tg.cross_entropy(logits, np.zeros((8, 40, 40), int)).backward()
-    assert logits.grad.strides == x.strides
+    images_last = np.ascontiguousarray(x.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)
+    for images in (images_last, np.ascontiguousarray(x)):
+        logits = tg.Tensor._of(images)
+        logits.requires_grad = True
+        tg.cross_entropy(logits, np.zeros((8, 40, 40), int)).backward()
+        assert logits.grad.strides == images.strides
