@@ -179,6 +179,18 @@ def test_gathers_and_scatters_of_a_batch_are_adjoint_in_float32() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("dtype", "held", "beyond"), [(bool, 1, 2), (np.uint8, 255, 256), (np.int8, -128, 0.5)]
+)
+def test_a_border_that_integers_cannot_hold_makes_floats(
+    dtype: Any, held: float, beyond: float
+) -> None:
+    x = np.zeros(1, dtype)
+    assert tg.pad(x, 1, value=held).dtype == dtype
+    padded = tg.pad(x, 1, value=beyond)
+    assert (padded.dtype, padded[0]) == (np.float32, beyond)
+
+
 def test_an_index_may_change_after_the_call() -> None:
     leaf = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
     for f in (
