@@ -305,7 +305,7 @@ ARRAYS = [
     Mistake("the rule writes to an intermediate", "batch_norm.x", "count = math",
             "deviation *= 2.0; count = math"),
     Mistake("the rule writes to the saved result", "tanh.x", "return g * (1.0 - y * y)",
-            "y *= y; return g * (1.0 - y)"),
+            "y *= y; return g * (1.0 - y)", r"a rule writes to the result: work on a copy"),
     Mistake("the saved result is overwritten by the next call", "exp.forward",
             "applied(np.exp, x, work=24)",
             'np.exp(x, out=globals().setdefault(f"{x.shape} {x.dtype}", np.empty_like(x)))'),
