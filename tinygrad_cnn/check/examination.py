@@ -357,7 +357,9 @@ class Examination:
         """Backward's gradients, recorded where rules allow it, and the branches taken."""
         return self._recorded_gradients()
 
-    def _recorded_gradients(self, shaking: Shaking | None = None) -> tuple[list[Array], BranchTrace]:
+    def _recorded_gradients(
+        self, shaking: Shaking | None = None
+    ) -> tuple[list[Array], BranchTrace]:
         recorded = self._recordable
         return traced(
             lambda: self.functional.gradients(self.order, self.points, recorded), then=shaking
