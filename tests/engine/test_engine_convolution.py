@@ -159,12 +159,13 @@ def test_winograd(name: str, dtype: str, slack: float, case: Case, order: str, c
 
 @pytest.mark.parametrize("name", ["winograd", "winograd_few", "winograd_rows", "winograd_lines"])
 @pytest.mark.parametrize("below", [4, 11])
-def test_winograd_of_a_border_wider_than_a_tile(name: str, below: int) -> None:
-    case = Case((8, 8, 9, 8), (8, 8, 3, 3), (1, 1), ((2, below), (1, below)), (1, 1), 1)
+@pytest.mark.parametrize("width", [8, 200])  # a band of tiles, and several
+def test_winograd_of_a_border_wider_than_a_tile(name: str, width: int, below: int) -> None:
+    case = Case((8, 8, 9, width), (8, 8, 3, 3), (1, 1), ((2, below), (1, below)), (1, 1), 1)
     rng, found = np.random.default_rng(0), []
     x, w, u = (draw_array(rng, shape, "f8", "images last") for shape in (case.x, case.w, case.y))
     for way in (name, "direct"):
-        with computed_by(way):
+        with computed_by(way, 1 << 14), tg.engine.options(poison=True):
             y = convolution.forward(x, w, None, case.at, 1)
             dw = convolution.weight_gradient(u, x, case.at, 1)
             found.append((y, dw, convolution.input_gradient(u, w, case.at, 1)))
@@ -177,6 +178,21 @@ def test_winograd_of_a_border_wider_than_a_tile(name: str, below: int) -> None:
 def test_winograd_takes_many_images_in_blocks(name: str, images: int) -> None:
     case = Case((images, 16, 5, 6), (17, 16, 3, 3), (1, 1), (1, 1), (1, 1), 1)
     check(name, case, "f8", "images last", 1 << 21, 2, 0, 100.0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_input_gradient_is_0_if_all_windows_lie_on_the_border(turned: bool) -> None:
+    size, border = ((6, 1), ((0, 0), (3, 0))) if turned else ((1, 6), ((3, 0), (0, 0)))
+    case = Case((16, 2, *size), (3, 2, 3, 3), (3, 3), border, (1, 1), 1)
+    u, w = np.ones(case.y, "f4"), np.ones(case.w, "f4")
+    with computed_by("direct"), tg.engine.options(poison=True):
+        assert not convolution.input_gradient(u, w, case.at, 1).any()
+
+
+def test_im2col_adds_the_bias_if_there_are_more_channels_than_pixels() -> None:
+    case = Case((2, 4, 3, 4), (20, 4, 3, 3), (1, 1), (0, 0), (1, 1), 1)
+    assert im2col.is_deep(2, 20, case.at, 1)
+    check("im2col", case, "f8", "images first", 1 << 21, 1, 0)
 
 
 @pytest.mark.parametrize("images", [64, 300])

@@ -156,7 +156,7 @@ def input_rows(memory: Array, at: Windows, t: int, first: int, count: int) -> Ar
     bottom = max(min(start + IN, height), top)  # no row of the image, below it
     low = min(max(left, 0), width)
     high = max(min(left + count, width), low)
-    columns = slice(low - left, high - left)
+    columns = slice(max(low - left, 0), max(high - left, 0))  # none, right of the image
     if low > left:
         spread[:, : columns.start] = 0
     if high < left + count:
