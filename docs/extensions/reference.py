@@ -187,9 +187,11 @@ def _linked(match: re.Match[str]) -> str:
     return f":py:obj:`{match[1]}`" if known or match[1] in public_names() else match[0]
 
 
-def drop_builtins(sphinx: Sphinx) -> list[Any]:
-    """Keep the list of sources from linking to that of built-in objects, which has no page."""
-    vars(sphinx.env).get("_viewcode_modules", {}).pop("builtins", None)
+def drop_missing_sources(sphinx: Sphinx) -> list[Any]:
+    """Keep the list of sources from linking to those for which viewcode makes no page."""
+    modules: dict[str, Any] = vars(sphinx.env).get("_viewcode_modules", {})
+    for name in [name for name, found in modules.items() if not found]:
+        del modules[name]
     return []
 
 
@@ -200,5 +202,5 @@ def setup(sphinx: Sphinx) -> ExtensionMetadata:
     sphinx.connect(
         "autodoc-process-docstring", add_formulas, priority=400
     )  # before numpydoc, at 500
-    sphinx.connect("html-collect-pages", drop_builtins, priority=100)  # before viewcode
+    sphinx.connect("html-collect-pages", drop_missing_sources, priority=100)  # before viewcode
     return {"parallel_read_safe": True, "parallel_write_safe": True}
