@@ -202,6 +202,12 @@ def _values(shown: str, value: Any, drops: bool = True) -> Any:
 # --- the table of functions ----------------------------------------------------------------------
 
 
+_IN_C: dict[Any, Callable[..., Any]] = {  # have no signature in NumPy < 2.4
+    np.concatenate: lambda arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind": None,
+    np.dot: lambda a, b, out=None: None,
+}
+
+
 @functools.cache
 def _functions() -> dict[Any, Callable[..., Any]]:
     """Return the functions that ops compute; made at the first call, to keep the import short."""
@@ -276,7 +282,7 @@ def _translated(function: Any, op: Callable[..., Any], **renamed: str) -> Callab
     Arguments without a default correspond by position, the others by name or as `renamed`. An
     option that `op` lacks may only have its default if there is a gradient to compute.
     """
-    theirs = inspect.signature(function)
+    theirs = inspect.signature(_IN_C.get(function, function))
     parameters = theirs.parameters
     ours = [*inspect.signature(op).parameters]
     required = [name for name, p in parameters.items() if p.default is p.empty]
