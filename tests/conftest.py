@@ -1,4 +1,4 @@
-"""Hypothesis profiles: few examples by default, always the same ones where CI is set. Fixtures."""
+"""Hypothesis profiles: few examples by default, always the same ones; what is run; fixtures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 from support.browser import chromium
-from support.machine import in_ci
 from support.pictures import need_dot
 from support.stopping import default_signals
 
@@ -24,13 +23,10 @@ if TYPE_CHECKING:
 # too_slow measures the machine, not the test: two busy cores would make it fail by chance.
 SUPPRESSED = [HealthCheck.too_slow]
 
-settings.register_profile(
-    "default", max_examples=15, deadline=None, suppress_health_check=SUPPRESSED
-)
-settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
-settings.register_profile("night", settings.get_profile("default"), max_examples=500)
-
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci() else "default"))
+FEW = {"max_examples": 15, "deadline": None, "suppress_health_check": SUPPRESSED}
+settings.register_profile("default", **FEW, derandomize=True, database=None)
+settings.register_profile("night", **{**FEW, "max_examples": 500}, derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
