@@ -43,7 +43,8 @@ OWN = {
            "SizedLayer", "Summary", "SummaryRow", "VGG", "build", "models"},
     "optim": {"ParamGroup"},
     "Module": {"astype", "input_shape", "summary", "training"},  # the last is in instances there
-    "Optimizer": {"update", "slots", "elementwise", "lr", "options"},
+    "Optimizer": {"coefficients", "compiled_update", "elementwise", "lr", "of_group", "options",
+                  "planned", "slots", "update", "update_all"},
 }  # fmt: skip
 """Names that PyTorch has no counterpart of."""
 OWN_PARAMETERS = {

@@ -27,6 +27,7 @@ def test_arrays_freed_together_are_not_returned_to_the_system() -> None:
     """As after a training step; without a setting, memory beyond twice the largest is returned."""
     code = """
 import resource, numpy as np, tinygrad_cnn
+tinygrad_cnn.Tensor  # loads the engine
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     [np.ones(1 << 20, np.uint8) for _ in range(50)]
