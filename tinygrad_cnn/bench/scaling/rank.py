@@ -43,10 +43,16 @@ RARELY = 4  # a network of one rank only is measured in every fourth round
 
 
 class StepSeconds(NamedTuple):
-    """The seconds of a step: forward and backward with its communication, and the update."""
+    """The seconds of a step: forward and backward with its communication, and the update.
+
+    `waited` and `in_flight` are those of `Communication`, whose `reduced` bytes were summed.
+    """
 
     gradients: float
     update: float
+    waited: float
+    in_flight: float
+    reduced: int
 
     @property
     def total(self) -> float:
@@ -69,13 +75,16 @@ class Trainer:
 
     def step(self) -> StepSeconds:
         """Train for one step."""
+        sent = self.called.statistics if isinstance(self.called, DataParallel) else Communication()
+        sent.reset()
         began = perf_counter()
         loss = tg.cross_entropy(self.called(self.images), self.labels)
         self.optimizer.zero_grad()
         loss.backward()
         computed = perf_counter()
         self.optimizer.step()
-        return StepSeconds(computed - began, perf_counter() - computed)
+        update = perf_counter() - computed
+        return StepSeconds(computed - began, update, sent.waiting, sent.in_flight, sent.bytes)
 
 
 class Readiness(Observer):
@@ -120,17 +129,15 @@ def measure_case(name: str, batch: int, number: int, steps: int) -> StepRow:
     for trainer in trainers.values():
         for _ in range(WARM_UP):
             trainer.step()
-    called = trainers[network.ranks].called
-    counts = called.statistics if isinstance(called, DataParallel) else Communication()
-    counts.reset()
     found: dict[bool, list[StepSeconds]] = {}
     for together in sorted(trainers, reverse=number % 2 == 0):
         tg.distributed.barrier()
         found[together] = [trainers[together].step() for _ in range(steps)]
     found.setdefault(True, found[False])
     at_once = _at_once(trainers[False].model)
-    everyone = tg.distributed.all_gather((found, counts, at_once))
-    alone = [steps_[False] for steps_, _, _ in everyone]
+    everyone = tg.distributed.all_gather((found, at_once))
+    alone = [steps_[False] for steps_, _ in everyone]
+    summed = [step for steps_, _ in everyone for step in steps_[True]]
     return StepRow(
         network=name,
         ranks=len(everyone),
@@ -139,11 +146,11 @@ def measure_case(name: str, batch: int, number: int, steps: int) -> StepRow:
         alone=fmean(median(step.total for step in each) for each in alone),
         update=fmean(median(step.update for step in each) for each in alone),
         variation=fmean(_variation([step.gradients for step in each]) for each in alone),
-        together=median(step.total for steps_, _, _ in everyone for step in steps_[True]),
-        waited=fmean(counted.waiting / steps for _, counted, _ in everyone),
-        in_flight=fmean(counted.in_flight / steps for _, counted, _ in everyone),
-        at_once=median(seconds for _, _, seconds in everyone),
-        reduced=counts.bytes / steps,
+        together=median(step.total for step in summed),
+        waited=median(step.waited for step in summed),
+        in_flight=median(step.in_flight for step in summed),
+        at_once=median(seconds for _, seconds in everyone),
+        reduced=summed[0].reduced,
     )
 
 
