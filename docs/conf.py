@@ -31,6 +31,7 @@ extensions = [
     "gallery",  # before sphinx_gallery: it writes the copies
     "sphinx_gallery.gen_gallery",
     "mathml",
+    "notebooks",
     "reference",
     "repository_links",
     "slides",
