@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "extensions"), str(ROOT / "tests")]
 
 from gallery import COPIES, RUN  # noqa: E402
+from support.pages import urls  # noqa: E402
 
 import tinygrad_cnn  # noqa: E402  # from this checkout
-
-_project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 project = "tinygrad_cnn"
 author = project_copyright = "the tinygrad_cnn developers"
@@ -78,7 +76,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
-    "github_url": _project["urls"]["Source"],
+    "github_url": urls()["source"],
     "header_links_before_dropdown": 7,
     "navbar_align": "left",
     "show_toc_level": 2,

@@ -51,8 +51,8 @@ def prepared(program: str, reason: str = "") -> str:
 
     A `reason` not to run it is added to the docstring.
     """
-    first = ast.parse(program).body[0]
-    docstring = ast.get_docstring(ast.parse(program)) or ""
+    tree = ast.parse(program)
+    first, docstring = tree.body[0], ast.get_docstring(tree) or ""
     title = re.split(r"[:,.](?=\s)|(?<=\?)", docstring)[0]
     text = f"{title}\n{'=' * len(title)}\n\n{as_rst(docstring)}\n"
     if reason:

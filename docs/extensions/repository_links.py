@@ -9,31 +9,21 @@ from __future__ import annotations
 
 import posixpath
 import re
-import tomllib
-from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
+from support.pages import ROOT, urls
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.util.typing import ExtensionMetadata
 
-ROOT = Path(__file__).parents[2]
 LINK = re.compile(r'(\]\(|src=")([^)\s"#]+)((?:#[^)\s"]*)?[)"])')
 ANCHOR = re.compile(r'<a id="([^"]+)">')
 README = "overview"
 """The page of the site that shows the README."""
-
-
-@cache
-def urls() -> dict[str, str]:
-    """Return the project's addresses."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared: dict[str, str] = project["urls"]
-    return {name.lower(): url.rstrip("/") for name, url in declared.items()}
 
 
 def on_site(text: str, page: str) -> str:

@@ -1,7 +1,7 @@
 """The slides of the lessons: ``python docs/extensions/slides.py FOLDER``.
 
 sphinx-revealjs makes a deck of each Markdown file in docs/lessons/slides/, a slide of each section.
-Everything that a deck loads lies in the folder. The site has it as slides/.
+A deck loads only files of its folder, which is slides/ on the site.
 """
 
 from __future__ import annotations

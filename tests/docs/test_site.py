@@ -14,20 +14,20 @@ from pathlib import Path
 
 import pytest
 from support.machine import in_ci
-from support.pages import ROOT
+from support.pages import ROOT, urls
 
-if find_spec("sphinx_gallery") is None and not in_ci():
+if not all(map(find_spec, ("sphinx_gallery", "nbclient", "ipykernel"))) and not in_ci():
     pytest.skip("needs the extra docs", allow_module_level=True)
 
 import gallery
 import reference
 import repository_links
 from figures import FIGURES
-from support import api_page, first_picture
+from support import api_page, first_picture, notebooks
 
 DOCS = ROOT / "docs"
-SITE = repository_links.urls()["documentation"]
-REPOSITORY = repository_links.urls()["source"]
+SITE = urls()["documentation"]
+REPOSITORY = urls()["source"]
 
 
 def test_every_public_package_is_in_the_list() -> None:
@@ -111,6 +111,7 @@ def test_the_site_is_built_without_a_warning_and_is_whole(tmp_path: Path) -> Non
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     every_page_is_built(site)
+    every_tutorial_links_to_its_notebook(site)
     nothing_is_loaded_from_the_network(site)
     links_inside_lead_to_files(site)
     the_first_page_leads_to_pages_that_step_through_backprop(site)
@@ -121,6 +122,12 @@ def every_page_is_built(site: Path) -> None:
         path = page.relative_to(DOCS)
         path = Path("slides", path.name) if "slides" in path.parts else path
         assert (site / path.with_suffix(".html")).is_file(), path
+
+
+def every_tutorial_links_to_its_notebook(site: Path) -> None:
+    for page in notebooks.PAGES:
+        text = (site / page.relative_to(DOCS).with_suffix(".html")).read_text("utf-8")
+        assert f"notebooks/{page.stem}.ipynb" in text, page
 
 
 def pages_of(site: Path) -> list[Path]:

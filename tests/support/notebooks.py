@@ -13,14 +13,13 @@ import doctest
 import posixpath
 import re
 import sys
-import tomllib
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from support.pages import ROOT  # which also declares the options of examples
+from support.pages import ROOT, is_left_out, urls
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -73,7 +72,7 @@ def notebook(page: Path) -> NotebookNode:
 
 def tags(group: list[doctest.Example]) -> list[str]:
     """Return the tags of a cell that raises an exception on purpose, or should not be run."""
-    skipped = any(example.options.get(doctest.SKIP) for example in group)
+    skipped = any(map(is_left_out, group))
     raises = any(example.exc_msg is not None for example in group)
     return ["raises-exception"] * raises + ["skip-execution"] * skipped
 
@@ -102,9 +101,7 @@ def linked(text: str, page: Path) -> str:
 
 def address(name: str, path: str) -> str:
     """Return the address of a file under one of the project's addresses."""
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"].get("urls", {})
-    by_name = {key.lower(): url.rstrip("/") for key, url in urls.items()}
-    return f"{by_name[name]}/{path}"
+    return f"{urls()[name]}/{path}"
 
 
 def executed(page: Path) -> NotebookNode:

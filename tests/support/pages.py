@@ -5,8 +5,10 @@ from __future__ import annotations
 import doctest
 import math
 import re
+import tomllib
 from collections.abc import Callable
 from contextlib import chdir
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,11 +40,26 @@ class OutputChecker(doctest.OutputChecker):
 
 
 def are_near(wanted: list[str], found: list[str]) -> bool:
-    """Return whether decimals differ by a fifth or 0.05 at most, and whole numbers by 4."""
+    """Return whether numbers differ by a fifth at most, or by 0.05 (whole numbers: by 4)."""
     return len(wanted) == len(found) and all(
         math.isclose(float(a), float(b), rel_tol=0.2, abs_tol=0.05 if "." in a else 4)
         for a, b in zip(wanted, found, strict=True)
     )
+
+
+def is_left_out(example: doctest.Example) -> bool:
+    """Return whether an example is skipped, or needs an extra that is not installed."""
+    options = example.options
+    return bool(options.get(doctest.SKIP)) or any(
+        options.get(need) and not is_here() for need, is_here in NEEDS.items()
+    )
+
+
+@cache
+def urls() -> dict[str, str]:
+    """Return the project's addresses, which pyproject.toml declares, by lower-case name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return {name.lower(): url.rstrip("/") for name, url in project["urls"].items()}
 
 
 def programs(text: str) -> str:
@@ -66,7 +83,7 @@ def run(page: Path) -> tuple[int, str]:
     names = {"__name__": page.stem}
     test = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), 0)
     for example in test.examples:
-        if any(example.options.get(need) and not is_here() for need, is_here in NEEDS.items()):
+        if is_left_out(example):
             example.options[doctest.SKIP] = True
     report: list[str] = []
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS

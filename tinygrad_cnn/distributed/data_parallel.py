@@ -34,7 +34,7 @@ __all__ = ["DataParallel", "distinct_generators", "guard_of", "unwrapped"]
 
 
 class DataParallel(Module):
-    """A model of which each rank has a copy, trained on its part of each batch.
+    """A model copied to every rank; each copy trains on its part of each batch.
 
     Parameters and buffers of rank 0 are sent to all ranks. After that, each ``backward()`` gives
     all ranks the same gradients: those of the mean loss over the examples of all ranks. They are

@@ -143,7 +143,7 @@ def kaiming_normal(
 def kaiming_uniform(
     shape: Shape, rng: np.random.Generator | None = None, dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
-    """Draw from [−a, a) with a = √(6 / fan_in): the default of all layers.
+    """Draw from [−a, a) with a = √(6 / fan_in): the default of most layers.
 
     Uniform numbers are computed exactly from the generator's bits, so a seed gives the same values
     on every machine. Otherwise as `kaiming_normal`.
