@@ -173,3 +173,32 @@ def test_an_update_that_rebinds_its_state_does_so_in_every_chunk() -> None:
         optimizer.step()
     assert set(p.tolist()) == {-5.0}
     assert set(optimizer.state_dict()["0.sum"].tolist()) == {2.0}
+
+
+class ClippedUpdate:
+    def update(self, p: NDArray[Any], g: NDArray[Any], state: dict[str, Any]) -> None:
+        super().update(p, g.clip(-1, 1), state)  # type: ignore[misc]
+
+
+class ClippedSGD(ClippedUpdate, optim.SGD):
+    pass
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("size", [4, 100_000])
+def test_an_update_of_a_mixin_is_used_for_each_size(size: int, compiled: bool) -> None:
+    w = nn.Parameter(np.zeros(size, "f4"))
+    optimizer = ClippedSGD([w], 1.0)
+
+    def step(x: Any) -> Any:
+        optimizer.zero_grad()
+        loss = (tg.Tensor(x) * w).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    if compiled:
+        step = tg.compile(step)
+    for k in range(1, 4):
+        step(np.full(size, 5.0, "f4"))
+        np.testing.assert_array_equal(w.numpy(), -k)

@@ -6,6 +6,7 @@ import functools
 import inspect
 import itertools
 import random
+import sys
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -346,11 +347,13 @@ ITERATORS: dict[str, Callable[[], Iterator[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("made", ITERATORS.values(), ids=ITERATORS.keys())
-def test_an_iterator_that_moves_is_refused_and_no_other(
-    made: Callable[[], Iterator[Any]],
-) -> None:
-    values = made()
+UNSEEN = {"cycle", "tee"} if sys.version_info >= (3, 14) else set[str]()
+"""Iterators whose position nothing shows: each step that names one is refused."""
+
+
+@pytest.mark.parametrize("name", ITERATORS)
+def test_an_iterator_that_moves_is_refused_and_no_other(name: str) -> None:
+    values = ITERATORS[name]()
 
     def moving(x: Any) -> Any:
         next(values, None)
@@ -358,6 +361,8 @@ def test_an_iterator_that_moves_is_refused_and_no_other(
 
     with pytest.raises(tg.CompileError, match="moves values"):
         tg.compile(moving)(X)
+    if name in UNSEEN:
+        return
 
     still = tg.compile(lambda x: tg.relu(tg.Tensor(x)) if values else None)
     for _ in range(3):
@@ -408,6 +413,29 @@ def test_effects_count_once_in_each_call() -> None:
 
 
 # --- captured as before -------------------------------------------------------------------------
+
+
+def test_a_slice_of_what_an_effect_returns_is_used_and_returned() -> None:
+    counts, seen = [0], list[slice]()
+
+    @effect
+    def count() -> int:
+        counts[0] += 1
+        return counts[0]
+
+    @effect
+    def use(part: slice) -> None:
+        seen.append(part)
+
+    def function(x: Any) -> Any:
+        part = slice(count(), None)
+        use(part)
+        return tg.relu(tg.Tensor(x)), part
+
+    step = tg.compile(function)
+    returned = [step(X)[1] for _ in range(4)]
+    assert returned == [slice(k, None) for k in range(1, 5)]
+    assert seen[-4:] == returned
 
 
 def test_a_cache_that_the_first_run_fills_is_no_change() -> None:

@@ -285,14 +285,11 @@ def test_a_refusal_after_an_update_says_that_it_stays() -> None:
     assert not hasattr(caught.value, "__notes__")
 
 
-def test_the_line_of_a_step_with_the_name_of_a_capturing_function() -> None:
-    def captured(x: Any) -> Any:
+def test_the_line_of_a_step_with_the_name_of_the_function_that_calls_it() -> None:
+    def call_user_code(x: Any) -> Any:
         return tg.relu(x * 2.0)
 
-    def _run_recorded(x: Any) -> Any:
-        return captured(x)
-
-    step = tg.compile(_run_recorded)
+    step = tg.compile(call_user_code)
     step(tg.Tensor(X))
-    line = captured.__code__.co_firstlineno + 1
+    line = call_user_code.__code__.co_firstlineno + 1
     assert {i.line for i in step.program().instructions} == {f"{__file__}, line {line}"}

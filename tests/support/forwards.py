@@ -1,6 +1,6 @@
 """A count of the forwards that Python runs: a replay of a compiled step runs none.
 
-A log has it, as what a step changes beside ops is refused.
+It counts log records, because a step may log, and other changes beside ops are refused.
 """
 
 from __future__ import annotations
@@ -32,6 +32,6 @@ def count_forward() -> None:
 
 
 def forwards() -> int:
-    """Return how many there were since the last call of this."""
+    """Return the number of forwards since the last call of this function."""
     count, COUNTER.count = COUNTER.count, 0
     return count

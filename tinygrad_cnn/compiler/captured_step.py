@@ -43,7 +43,7 @@ class CapturedStep:
     recorder : StepRecorder
         What the captured run left.
     objects : list
-        Arguments that are no arrays, Tensors or numbers.
+        Arguments that are not arrays, Tensors or numbers.
     with_gradient : list of int
         The inputs whose ``.grad`` the program adds to.
     """

@@ -28,7 +28,7 @@ class CodeNames:
         self.stored: set[str] = set()
         for instruction in dis.get_instructions(code):
             name, value = instruction.opname, instruction.argval
-            if name in ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME", "DELETE_NAME"):
+            if name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
                 self.set_variables.add(value)
             elif name in ("STORE_ATTR", "DELETE_ATTR"):
                 self.stored.add(value)
@@ -42,12 +42,8 @@ class CodeNames:
                 self.attributes.add(value)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
-                inner = names_of(constant)
-                self.variables |= inner.variables
-                self.attributes |= inner.attributes
-                self.modules |= inner.modules
-                self.set_variables |= inner.set_variables
-                self.stored |= inner.stored
+                for kind, names in vars(names_of(constant)).items():
+                    getattr(self, kind).update(names)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -58,7 +58,7 @@ class Holders:
         self._note(vars(module), scope)
 
     def add_objects(self, objects: list[Any]) -> None:
-        """Note the arguments that are no arrays, numbers or lists of them."""
+        """Note the arguments that are not arrays, numbers or lists of them."""
         self.objects = [(type(value).__name__, value, True) for value in objects]
         self.state.add(self.objects)
 

@@ -1,4 +1,4 @@
-"""The position of an iterator, as far as it can be seen without moving it."""
+"""The position of an iterator, as far as it shows without moving the iterator."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class IteratorPosition(Draws):
                 return (frame is None,)
             known = [*frame.f_locals.values()]  # first, since Python 3.11 then keeps their dict
             return (frame.f_lasti, *known, *parts_of(value))
-        parts = parts_of(value)
         if isinstance(value, itertools.count):
             return (repr(value),)
+        parts = parts_of(value)
         if isinstance(value, UNCOUNTED):
             return (*_reduced(value), *parts)
         if hasattr(value, "__length_hint__"):
@@ -59,7 +59,7 @@ def parts_of(iterator: Any) -> list[Any]:
 
 
 def _reduced(iterator: Any) -> tuple[Any, ...]:
-    """Return where an iterator over kept values is; what equals nothing where none can see it."""
+    """Return the position of an iterator over kept values; a new object if nothing shows it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)

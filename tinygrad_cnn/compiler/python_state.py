@@ -46,7 +46,7 @@ PLAIN = (
 )  # fmt: skip
 
 FOREIGN = (sys.stdlib_module_names | {"numpy", "tinygrad_cnn"}) - {"__main__", "types", "argparse"}
-"""Top modules whose objects and functions are no user code."""
+"""Top modules whose objects and functions are not user code."""
 
 PATHS = (PACKAGE, str(Path(random.__file__).parent), str(Path(np.__file__).parent))
 SITE = "site-packages"
@@ -354,7 +354,7 @@ CONSTRUCTION = {"__init__", "__repr__", "__str__", "__init_subclass__", "__post_
 
 
 def _is_foreign(kind: type) -> bool:
-    """Return whether a class is no user code."""
+    """Return whether a class is not user code."""
     root = kind.__module__.partition(".")[0]
     return root in FOREIGN or kind is object
 

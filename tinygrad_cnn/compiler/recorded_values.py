@@ -81,7 +81,7 @@ class RecordedValues:
     error : CompileError or None
         What was refused, even if the function went on.
     objects : list
-        Arguments that are no arrays, Tensors or numbers.
+        Arguments that are not arrays, Tensors or numbers.
     """
 
     def __init__(self, function: Callable[..., Any], with_digests: bool) -> None:

@@ -198,7 +198,7 @@ class StepRecorder(RecordedValues, StepObserver):
         self.holders.add_module(module, recording.get().scope)
 
     def _operand(self, value: Any) -> Any:
-        """Return a part of an argument of a function that only computes; refuse other arrays."""
+        """Return a part of an argument of a function that only computes; refuse unknown arrays."""
         if isinstance(value, Variable | np.ndarray) and value.dtype != object:
             return self.of_tensor(value) if isinstance(value, Variable) else self.of_array(value)
         return self._passed(value)
@@ -274,7 +274,7 @@ class StepRecorder(RecordedValues, StepObserver):
     # --- the program -----------------------------------------------------------------------------
 
     def result(self, value: Any) -> Any:
-        """Return a part of what the function returned, as a value if it is none that is fixed."""
+        """Return a part of the result: a value for what the step computes, or a constant."""
         if isinstance(value, HiddenNumber):
             return self._numbers[id(value)]
         if isinstance(value, Variable | np.ndarray):

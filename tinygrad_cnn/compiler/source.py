@@ -196,6 +196,10 @@ class _Writer:
                 return f"{{{', '.join(pairs)}}}"
             if isinstance(value, list):
                 return f"[{', '.join([self._expression(v, label) for v in value])}]"
+            if isinstance(value, slice):
+                bounds = [value.start, value.stop, value.step]
+                parts = ", ".join([self._expression(v, label) for v in bounds])
+                return f"{self._bind('slice', slice)}({parts})"
             if hasattr(value, "_fields"):
                 fields = ", ".join([self._expression(v, label) for v in value])
                 return f"{self._bind(type(value).__name__, type(value))}({fields})"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.engine import chunks, fast, memory, threads
-from tinygrad_cnn.engine.arrays import Array, Shape, memory_order
+from tinygrad_cnn.engine.arrays import Array, Shape, inverse, memory_order
 from tinygrad_cnn.engine.layout import Layout
 from tinygrad_cnn.engine.reduction import total
 from tinygrad_cnn.engine.selection import select
@@ -150,7 +150,7 @@ def _in_blocks(
         out = y.transpose(1, 0, 2)
     else:
         out = y = memory.empty(cube, first.dtype)
-    result = y.reshape([first.shape[k] for k in order]).transpose(np.argsort(order))
+    result = y.reshape([first.shape[k] for k in order]).transpose(inverse(order))
     width = max(16, BLOCK // classes)
     high, wide = max(1, width // inner), min(width, inner)
     across = -(-inner // wide)
@@ -199,7 +199,7 @@ def picked(x: Array, labels: NDArray[Any], axis: int) -> Array:
         return np.asarray(x[np.arange(len(x)), labels])
     values, places, order = _places(x, labels, axis)
     found = values.take(places).reshape([labels.shape[k] for k in order])
-    return found.transpose(np.argsort(order))
+    return found.transpose(inverse(tuple(order)))
 
 
 def less_at_labels(

@@ -123,6 +123,8 @@ class Optimizer:
         The learning rate of groups without one of their own.
     state : dict of Parameter to dict
         The steps of each parameter and its arrays by slot; empty before its first step.
+    plan : tuple
+        The indices of the parameters of the latest step, and their update groups: see `planned`.
 
     Raises
     ------
@@ -151,9 +153,12 @@ class Optimizer:
     lr = Hyperparameter()
 
     def __init_subclass__(cls) -> None:
-        if "update" in vars(cls) and "elementwise" not in vars(cls):
+        def first(name: str) -> int:
+            return next(i for i, each in enumerate(cls.__mro__) if name in vars(each))
+
+        if first("update") < first("elementwise"):
             cls.elementwise = False  # a new `update` may not be elementwise
-        if "update" in vars(cls) and "compiled_update" not in vars(cls):
+        if first("update") < first("compiled_update"):
             cls.compiled_update = Optimizer.compiled_update  # type: ignore[method-assign]  # none
 
     def __init__(self, params: Params, lr: float) -> None:
@@ -257,7 +262,7 @@ class Optimizer:
         return self.update(p, g, state)
 
     def planned(self, ready: list[int]) -> UpdatePlan:
-        """Return the plan to update the parameters at these indices, made if it has changed."""
+        """Return the plan for the parameters at these indices; make it if they have changed."""
         if ready != self.plan[0]:
             self.plan = ready, self._groups(ready)
         return self.plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,13 +20,17 @@ def call_user_code(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
-def running_frames() -> Iterator[FrameType]:
-    """Yield the running frames of user code, the innermost first."""
+def running_frames() -> list[FrameType]:
+    """Return the running frames of user code, the innermost first; none outside a call of it."""
+    frames: list[FrameType] = []
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not call_user_code.__code__:
+    while frame is not None:
+        if frame.f_code is call_user_code.__code__:
+            return frames
         if not frame.f_code.co_filename.startswith(PACKAGE):
-            yield frame
+            frames.append(frame)
         frame = frame.f_back
+    return []
 
 
 def running_line() -> str:

@@ -79,15 +79,12 @@ def check(made: tuple[NDArray[Any], ...], expected: tuple[NDArray[Any], ...], dt
     """Compare; dx is a difference of terms of the size 1 / σ, of which little may be left."""
     found, y, moments, dx = made
     assert (found[:, 3] == 1).all()
+    of_dx = abs(expected[3]).max(initial=1.0) + 1 / expected[0][:, 1, np.newaxis]
     for ours, right, size in (
         (found[:, :3], expected[0], 1.0),
         (y, expected[1], 1.0),
         (moments, expected[2], max(1.0, y.size / y.shape[1]) ** 0.5),
-        (
-            dx,
-            expected[3],
-            abs(expected[3]).max(initial=1.0) + (1 / expected[0][:, 1]).max(initial=0),
-        ),
+        (dx / of_dx, expected[3] / of_dx, 1.0),
     ):
         np.testing.assert_allclose(
             ours, right.astype(dtype), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * size

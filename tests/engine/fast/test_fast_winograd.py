@@ -255,3 +255,17 @@ def test_input_gradients_of_few_channels_in_eager_mode(channels: int) -> None:
             y = tg.conv2d(given, w, padding=1)
             found.append(tg.grad(y, given, gradient=g)[0])
     np.testing.assert_allclose(found[1], found[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("images", "channels", "stride", "groups", "by_numpy"),
+    [(7, 64, 2, 1, True), (8, 64, 2, 1, False), (7, 16, 2, 1, False),
+     (15, 16, 1, 2, True), (16, 16, 1, 2, False)],
+)  # fmt: skip
+def test_small_products_are_left_to_numpy(
+    images: int, channels: int, stride: int, groups: int, by_numpy: bool
+) -> None:
+    shapes = (images, channels, 8, 8), (channels, channels // groups, 3, 3)
+    at = Case(*shapes, (stride, stride), ONE, ONE, groups).at
+    found = fast_convolution(images, channels, channels, at, groups, "f4")
+    assert (found is None) is by_numpy

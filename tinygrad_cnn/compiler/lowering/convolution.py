@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_cnn.compiler.lowering.tape import Writer, images_last, lowers
 from tinygrad_cnn.compiler.program import ForwardCall, RuleCall, StepValue
-from tinygrad_cnn.engine.arrays import Shape
+from tinygrad_cnn.engine.arrays import Shape, inverse
 from tinygrad_cnn.engine.fast.convolution_choice import fast_convolution
 from tinygrad_cnn.engine.fast.convolution_rows import (
     FastConvolution,
@@ -91,7 +91,7 @@ for _op, _of, _direction, _operands in (
 def _convolution(
     writer: Writer, x: Any, y: Any, w: Any, bias: Any, static: dict[str, Any]
 ) -> FastConvolution | None:
-    """Return the convolution of x to y; None if there are no kernels for it."""
+    """Return the convolution of x to y; None to leave it to NumPy."""
     operands = [v for v in (x, y, w, bias) if v is not None]
     if any(not isinstance(v, StepValue) or v.dtype != y.dtype for v in operands):
         return None
@@ -120,5 +120,4 @@ def _strides(writer: Writer, w: StepValue) -> Strides:
 
 def _contiguous(shape: Shape, order: Order) -> Shape:
     """Return the strides of a contiguous array with its axes in an order."""
-    places = [order.index(axis) for axis in range(len(shape))]
-    return tuple([math.prod([shape[k] for k in order[place + 1 :]]) for place in places])
+    return tuple([math.prod([shape[k] for k in order[place + 1 :]]) for place in inverse(order)])

@@ -1,7 +1,8 @@
-"""What is used of Numba and llvmlite beyond their documented interfaces.
+"""The parts of Numba and llvmlite that are used and not documented.
 
-Right for Numba 0.68 with llvmlite 0.50. No upper bound keeps newer ones out: if one lacks a name of
-this file, `engine.fast.is_on` warns once, and NumPy computes everything.
+Right for Numba 0.68 with llvmlite 0.50. No upper bound keeps newer ones out: if one lacks what
+this file imports, `engine.fast.is_on` warns once, and NumPy computes everything. Options that it
+does not know raise where a kernel is compiled.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 from llvmlite.binding import ffi
 from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
 from numba.core.errors import NumbaError
 
 __all__ = [
@@ -19,23 +21,19 @@ __all__ = [
     "NumbaError",
     "is_uncachable",
     "llvm_lock",
-    "signature_of",
     "was_kept",
 ]
 
 llvm_lock: Any = ffi.lib._lock
-"""That of each call of LLVM, such as to free what it made."""
+"""The lock that each call of LLVM takes, such as the call that frees compiled code."""
+
+CFunc.cache_hits  # noqa: B018  # read by `was_kept`
 
 NARROW = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Options of a function that only compiled functions call: it has no other entry."""
 
 WITHIN = {"forceinline": True}
-"""Options of a function that LLVM makes a part of each that calls it."""
-
-
-def signature_of(function: Any) -> Any:
-    """Return the signature of a compiled C function."""
-    return function._sig
+"""Options of a function that LLVM inlines into its callers."""
 
 
 def was_kept(function: Any) -> bool:

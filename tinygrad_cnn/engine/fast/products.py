@@ -15,8 +15,7 @@ from numba.extending import overload
 from threadpoolctl import ThreadpoolController
 
 from tinygrad_cnn.engine.fast.kernel import WHOLE
-from tinygrad_cnn.engine.fast.numba_private import signature_of
-from tinygrad_cnn.engine.fast.tiles import compiled_product
+from tinygrad_cnn.engine.fast.tiles import PRODUCT, compiled_product
 
 _ROWS = 101  # CblasRowMajor: the order of the matrices
 PLAIN, TRANSPOSED = 111, 112  # CblasNoTrans, CblasTrans
@@ -55,7 +54,7 @@ _GEMM = {types.float32: _external("sgemm", types.float32),
 
 _PRODUCT = compiled_product()  # holds the code
 binding.add_symbol("tinygrad_cnn_product", _PRODUCT.address)
-_BLOCKS = types.ExternalFunction("tinygrad_cnn_product", signature_of(_PRODUCT))
+_BLOCKS = types.ExternalFunction("tinygrad_cnn_product", PRODUCT)
 
 
 def is_available() -> bool:

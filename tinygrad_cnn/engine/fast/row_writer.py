@@ -1,4 +1,4 @@
-"""Rows: where the functions that write programs of kernels put their calls."""
+"""Row writers: they collect the kernel calls of a program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygrad_cnn.engine import memory
 from tinygrad_cnn.engine.fast.kernel import Kernel
 from tinygrad_cnn.engine.fast.machine import KernelCall, Tape
 
-PIECE = 1 << 14  # values that a piece of elementwise work computes, about
+PIECE = 1 << 14  # values in one piece of elementwise work, about
 
 
 def rows_of_piece(length: int) -> int:
@@ -19,7 +19,7 @@ def rows_of_piece(length: int) -> int:
 
 
 class RowWriter:
-    """Takes rows: on arrays (`ArrayRows`), or of a compiled step (`compiler.lowering`).
+    """Base class: collects rows, on arrays (`ArrayRows`) or of a compiled step.
 
     Attributes
     ----------

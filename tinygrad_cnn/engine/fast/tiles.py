@@ -189,15 +189,21 @@ def transpose(source: Any, rows: int, columns: int, target: Any, size: int) -> N
             target[i * rows + r] = source[r * columns + i]
 
 
+_MATRIX = types.CPointer(types.float32)
+PRODUCT = types.void(
+    WHOLE, WHOLE, WHOLE, types.float32, _MATRIX, WHOLE, WHOLE, _MATRIX, WHOLE,
+    types.float32, _MATRIX, WHOLE,
+)  # fmt: skip
+"""The signature of `compiled_product`."""
+
+
 def compiled_product() -> Any:
     """Return C ← alpha·A·B + beta·C for float32, compiled by itself; kept on disk.
 
     Its operands are: the sizes m, n and k; alpha; A, the distance of its rows and of its columns; B
     and the distance of its rows; beta; C and the distance of its rows.
     """
-    width, real = register_lanes("f4"), types.float32
-    matrix = types.CPointer(real)
-    kinds = [WHOLE] * 3 + [real, matrix, WHOLE, WHOLE, matrix, WHOLE, real, matrix, WHOLE]
+    width = register_lanes("f4")
 
     def product(m, n, k, alpha, a, a_row, a_column, b, b_row, beta, c, c_row):  # type: ignore[no-untyped-def]
         j = 0
@@ -219,8 +225,7 @@ def compiled_product() -> Any:
             _rest(m, k, a, a_row, a_column, moved(b, j), b_row, alpha, beta,
                   moved(c, j), c_row, n - j)  # fmt: skip
 
-    signature = types.void(*kinds)
     product.__qualname__ = f"product_{version()}"  # the cache's name for it
     return compiled(
-        lambda cache: numba.cfunc(signature, nopython=True, cache=cache, **FLAGS)(product), product
+        lambda cache: numba.cfunc(PRODUCT, nopython=True, cache=cache, **FLAGS)(product), product
     )

@@ -2,7 +2,8 @@
 
 The matrices are those of `engine.convolution.winograd`, for the points 0, ±a, ±b and infinity. The
 points ±a have the same even powers, and odd powers of opposite sign: what is computed for one
-serves both. Formulas are ordinary Python on numbers, arrays or `Lanes`, of which code is made.
+serves both. Formulas are ordinary Python on numbers, arrays or `Lanes`; with `Lanes` they generate
+code.
 """
 
 from __future__ import annotations

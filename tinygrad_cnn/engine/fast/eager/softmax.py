@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_cnn.engine import memory
-from tinygrad_cnn.engine.arrays import Array, Shape
+from tinygrad_cnn.engine.arrays import Array, Shape, inverse
 from tinygrad_cnn.engine.fast import softmax as kernels
 from tinygrad_cnn.engine.fast.eager.running import run
 
@@ -23,4 +23,4 @@ def computed(
     step, width, pieces = kernels.pieces_of(*cube)
     run(getattr(kernels, name), *given, out, *cube, step, width, pieces=pieces, work=work,
         scratch=3 * width)  # fmt: skip
-    return out.transpose(np.argsort(order))
+    return out.transpose(inverse(order))
