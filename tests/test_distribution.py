@@ -29,7 +29,7 @@ DIGITS = "tinygrad_cnn/data/embedded_digits"
 
 
 def tracked() -> set[str]:
-    """Return the names of the repository's files that git tracks."""
+    """Return the names of the repository's files that git does not ignore."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
     if done.returncode:

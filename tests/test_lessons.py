@@ -14,7 +14,7 @@ from support.browser import chromium
 from support.machine import lacking, lengthy
 from support.pictures import need_dot
 
-from tinygrad_cnn.drawing.lessons import PAGES, SLIDES, main
+from tinygrad_cnn.drawing.lessons import LESSON_PAGES, SLIDES, main
 
 FOLDER = pages.ROOT / "docs" / "lessons"
 PLANS = sorted(FOLDER.glob("[0-9]-*.md"))
@@ -61,9 +61,9 @@ def test_the_index_names_every_plan_deck_and_page() -> None:
     for plan in PLANS:
         assert f"]({plan.name})" in text
         assert f"/slides/{plan.stem}.html)" in text
-    assert {*re.findall(r"/stepping/([\w-]+)\.html\)", text)} == PAGES.keys()
+    assert {*re.findall(r"/stepping/([\w-]+)\.html\)", text)} == LESSON_PAGES.keys()
     plans = "".join(plan.read_text("utf-8") for plan in PLANS)
-    assert {name for name in PAGES if f"`{name}.html`" in plans} == PAGES.keys()
+    assert {name for name in LESSON_PAGES if f"`{name}.html`" in plans} == LESSON_PAGES.keys()
 
 
 def test_the_claims_of_the_slides_are_those_that_were_measured() -> None:
@@ -74,10 +74,10 @@ def test_the_claims_of_the_slides_are_those_that_were_measured() -> None:
     assert [claim for claim in claims if claim not in measured] == []
 
 
-def test_the_pages_are_written_and_show_what_the_lessons_say(tmp_path: Path) -> None:
+def test_every_page_is_written_and_small(tmp_path: Path) -> None:
     need_dot()
     written = main(tmp_path / "new" / "folder")
-    assert [path.stem for path in written] == list(PAGES)
+    assert [path.stem for path in written] == list(LESSON_PAGES)
     for path in written:
         assert path.read_bytes().startswith(b"<!DOCTYPE html>")
         assert path.stat().st_size < 2_000_000
@@ -93,13 +93,13 @@ def test_each_picture_of_the_slides_can_be_made_is_there_and_shown(name: str) ->
 
 
 def test_the_gradient_of_the_page_on_vanishing_gradients_vanishes() -> None:
-    drawing = PAGES["vanishing-gradient"]()
+    drawing = LESSON_PAGES["vanishing-gradient"]()
     marks = {mark.name for marks in drawing.marks.values() for mark in marks}
     assert "vanishing" in marks
 
 
 def test_lenet5_misreads_the_digit_of_its_page() -> None:
-    drawing = PAGES["lenet5"]()
+    drawing = LESSON_PAGES["lenet5"]()
     (loss,) = [node for node in drawing.graph.nodes if node.op == "cross_entropy"]
     assert loss.value is not None
     assert loss.value.mean > 0.6931  # more than ln 2: its label has less than half of the share

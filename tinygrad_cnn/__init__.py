@@ -101,7 +101,7 @@ else:
             value = [*sorted(_MODULES), *ops.__all__]
         elif name in ops.__all__:
             value = getattr(ops, name)
-        elif name not in _MODULES and find_spec(f"tinygrad_cnn.{name}"):
+        elif name not in _MODULES and name.isidentifier() and find_spec(f"tinygrad_cnn.{name}"):
             value = import_module(f"tinygrad_cnn.{name}")
         else:
             value = _late(name)

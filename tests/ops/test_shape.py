@@ -228,9 +228,9 @@ SQUARE = np.random.default_rng(0).permutation(np.arange(16.0)).reshape(4, 4)
         ("take", ([5, -1],)), ("take_along_axis", (np.array([5, -1, 5]), None)),
     ],
 )  # fmt: skip
-def test_what_is_left_out_or_none_is_what_numpy_takes(name: str, more: tuple[Any, ...]) -> None:
+def test_defaults_and_none_mean_what_they_mean_in_numpy(name: str, more: tuple[Any, ...]) -> None:
     expected = getattr(np, name)(SQUARE, *more)
-    np.testing.assert_array_equal(getattr(tg, name)(SQUARE, *more), expected)
+    np.testing.assert_array_equal(getattr(tg, name)(SQUARE, *more), expected, strict=True)
 
 
 def test_the_axes_of_flatten_and_take_along_axis_default_to_all_and_to_the_last() -> None:

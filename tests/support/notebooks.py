@@ -71,10 +71,8 @@ def notebook(page: Path) -> NotebookNode:
 
 
 def tags(group: list[doctest.Example]) -> list[str]:
-    """Return the tags of a cell that raises an exception on purpose, or should not be run."""
-    skipped = any(map(is_left_out, group))
-    raises = any(example.exc_msg is not None for example in group)
-    return ["raises-exception"] * raises + ["skip-execution"] * skipped
+    """Return the tag of a cell that should not be run."""
+    return ["skip-execution"] * any(map(is_left_out, group))
 
 
 def linked(text: str, page: Path) -> str:

@@ -42,7 +42,9 @@ class OutputChecker(doctest.OutputChecker):
 def are_near(wanted: list[str], found: list[str]) -> bool:
     """Return whether numbers differ by a fifth at most, or by 0.05 (whole numbers: by 4)."""
     return len(wanted) == len(found) and all(
-        math.isclose(float(a), float(b), rel_tol=0.2, abs_tol=0.05 if "." in a else 4)
+        math.isclose(
+            float(a), float(b), rel_tol=0.2, abs_tol=4 if a.lstrip("-").isdigit() else 0.05
+        )
         for a, b in zip(wanted, found, strict=True)
     )
 

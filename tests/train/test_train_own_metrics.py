@@ -20,8 +20,6 @@ from tinygrad_cnn.train import (
     plot_history,
 )
 
-# --- metrics of one's own ------------------------------------------------------------------------
-
 OWN = """
 import numpy as np
 from tinygrad_cnn import nn

@@ -105,9 +105,10 @@ def edit(run: RunFolder, place: str, value: Any) -> None:
     inner = settings
     for step in path:
         inner = inner[step]
-    inner[last] = value
     if value is DELETED:
         del inner[last]
+    else:
+        inner[last] = value
     run.settings.write_text(json.dumps(settings))
 
 

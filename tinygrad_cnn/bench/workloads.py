@@ -84,7 +84,6 @@ WORKLOADS = (
     Workload("resnet18-1-inference", "inference", RESNET18, 1),
     Workload("vgg11-1-inference", "inference", VGG11, 1),
 )
-"""All workloads."""
 """The network workloads, in the order measured."""
 
 CHAINS = (

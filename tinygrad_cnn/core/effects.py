@@ -15,8 +15,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from tinygrad_cnn.core.hidden import plain
-from tinygrad_cnn.core.recording import Recording, recording
-from tinygrad_cnn.core.step_observer import step_observers
+from tinygrad_cnn.core.recording import recording
+from tinygrad_cnn.core.step_observer import StepObserver, step_observers
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,28 +45,27 @@ def effect(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        state = recording.get()
-        if not state.observers:
+        if not (observers := step_observers()):
             return function(*args, **kwargs)
-        return _observed(function, signature.bind(*args, **kwargs), state)
+        return _observed(function, signature.bind(*args, **kwargs), observers)
 
     call.is_effect = True  # type: ignore[attr-defined]
     return cast(F, call)
 
 
 def clears(of: Callable[[Any], Iterable[Any]]) -> Callable[[F], F]:
-    """Declare that an effect sets ``.grad`` of some Tensors to None, and does nothing else.
+    """Declare that an effect only sets ``.grad`` of the Tensors ``of(first argument)`` to None.
 
-    They are those of ``of(first argument)``. So a compiled step can do it in place of the effect.
+    So a compiled step can do that itself, without the call.
     """
     return lambda function: _declared(function, "clears", of)
 
 
 def writes(of: Callable[[Any], Iterable[Any]] = lambda _: ()) -> Callable[[F], F]:
-    """Declare that an effect changes no arrays but those of some Tensors, and no gradients.
+    """Declare that an effect changes no arrays but those of the Tensors ``of(first argument)``.
 
-    They are those of ``of(first argument)``, none by default. It keeps no array that it is given.
-    So a compiled step need not read other memory again after it.
+    By default there are none. It changes no gradients and keeps no array that it is given, so a
+    compiled step need not read other memory again after it.
     """
     return lambda function: _declared(function, "writes", of)
 
@@ -128,15 +127,17 @@ def constant(array: A) -> A:
     return array
 
 
-def _observed(function: Callable[..., Any], bound: inspect.BoundArguments, state: Recording) -> Any:
+def _observed(
+    function: Callable[..., Any], bound: inspect.BoundArguments, observers: list[StepObserver]
+) -> Any:
     """Call an effect and report it."""
+    state = recording.get()
     for name, value in bound.arguments.items():
         if isinstance(value, Iterator):  # a replay needs it again
             bound.arguments[name] = list(value)
     given = dict(bound.arguments)
     for name, value in given.items():
         bound.arguments[name] = plain(value)
-    observers = step_observers()
     watching = tuple([each for each in state.observers if each not in observers])
     for observer in observers:
         observer.before_effect(function)

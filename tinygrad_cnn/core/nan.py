@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,8 +13,7 @@ from tinygrad_cnn.core.observer import BackwardEvent, ForwardEvent, Observer, ob
 from tinygrad_cnn.core.recording import Recording
 from tinygrad_cnn.core.variable import Array, array_of
 from tinygrad_cnn.engine.context import changed
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+from tinygrad_cnn.support.frames import PACKAGE
 
 
 class NaNError(FloatingPointError):
@@ -111,7 +109,7 @@ def _within(scope: str) -> str:
 def _caller() -> str:
     """Return the file and line of the nearest frame outside the package."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
     return (
         f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown line"

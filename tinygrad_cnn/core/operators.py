@@ -39,7 +39,7 @@ def operators(op: Callable[[Any, Any], Tensor]) -> tuple[BinaryMethod, BinaryMet
 def in_place_operator(op: Op[..., Any]) -> BinaryMethod:
     """Return the method for ``tensor ∘= other``, which changes a leaf in place under `no_grad`."""
 
-    def method(self: Tensor, other: TensorLike) -> Tensor:
+    def change(self: Tensor, other: TensorLike) -> Tensor:
         leaf, recorded = self.is_leaf, recording.get().on
         if leaf and self.requires_grad and recorded:
             raise RuntimeError(
@@ -52,7 +52,7 @@ def in_place_operator(op: Op[..., Any]) -> BinaryMethod:
         self.data = result._array
         return self
 
-    return method
+    return change
 
 
 def discrete_operators(ufunc: np.ufunc) -> tuple[BinaryMethod, BinaryMethod]:

@@ -1,6 +1,7 @@
 """The observer of a step that is captured (`compiler`): it sees all that a replay must know.
 
-Beside the calls of ops, that is what reads values, what changes state, and the ends of a sweep.
+Besides the calls of ops, these are reads of values, changes of state, and the start and end of a
+sweep.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from tinygrad_cnn.train.state import pack_own, write_weights
 __all__ = ["files", "write_npz", "write_onnx", "write_program", "write_safetensors"]
 
 LISTED = 100
-"""So many classes are listed in a program; more are in its file of arrays."""
+"""The most classes that a program lists; more are in its file of arrays."""
 
 PROGRAM = '''"""{title}: the network in NumPy.
 

@@ -15,7 +15,7 @@ INDENT = "    "
 DEPTH = 2
 """Modules down to this depth have a block of lines."""
 COMMENT = 24
-"""So many columns of a line with several calls are left for the shape."""
+"""Columns of a line with several calls that are left for the shape."""
 
 
 @dataclass

@@ -28,7 +28,7 @@ LARGEST_METADATA = 1 << 26
 LARGEST_HEADER = 1 << 14
 """The most bytes of the header of an array that are read."""
 TIMES = 4
-"""So many times the bytes of the model are read: of float64, and of an array that layers share."""
+"""The most bytes that are read, by those of the model: for float64, and arrays layers share."""
 
 
 def write_npz_file(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -13,9 +13,9 @@ from tinygrad_cnn.core.variable import Array
 from tinygrad_cnn.drawing.drawing import Drawing
 from tinygrad_cnn.drawing.style import Style
 
-__all__ = ["GALLERY"]
+__all__ = ["ACROSS", "GALLERY"]
 
-_SLIDE, _ACROSS = Style(page="slide"), Style(page="slide", rankdir="LR")
+_SLIDE, ACROSS = Style(page="slide"), Style(page="slide", rankdir="LR")
 
 
 class RecurrentCell(nn.Module):
@@ -61,7 +61,7 @@ class ConvNeXtBlock(nn.Module):
 def resnet20() -> Drawing:
     """Draw ResNet-20, block by block."""
     model = nn.models.resnet20(rng=_rng())
-    return tg.draw(model(_images(2, 32)), depth=2, names=model, style=_ACROSS, title="ResNet-20")
+    return tg.draw(model(_images(2, 32)), depth=2, names=model, style=ACROSS, title="ResNet-20")
 
 
 def mobilenet() -> Drawing:
@@ -89,7 +89,7 @@ def recurrent() -> Drawing:
     """Draw thirty time steps of a recurrent network, as one."""
     model = RecurrentNetwork(_rng())
     x = tg.Tensor(_rng().standard_normal((2, 30, 8)).astype("f4"), requires_grad=True, name="x")
-    return tg.draw(model(x), depth=1, names=model, style=_ACROSS, title="A recurrent network")
+    return tg.draw(model(x), depth=1, names=model, style=ACROSS, title="A recurrent network")
 
 
 def convnext() -> Drawing:
@@ -127,7 +127,7 @@ def not_a_number() -> Drawing:
         entropy = -(share * tg.log(share)).sum()  # 0 · ln 0
         entropy.backward()
     return trace.draw(
-        depth=1, heat="gradient", names=model, style=_ACROSS, title="Where a NaN began"
+        depth=1, heat="gradient", names=model, style=ACROSS, title="Where a NaN began"
     )
 
 

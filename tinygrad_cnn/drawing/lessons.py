@@ -15,12 +15,12 @@ import numpy as np
 import tinygrad_cnn as tg
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.drawing.drawing import Drawing
-from tinygrad_cnn.drawing.style import Style
+from tinygrad_cnn.drawing.gallery import ACROSS
 
-__all__ = ["PAGES", "SLIDES", "main"]
+__all__ = ["LESSON_PAGES", "SLIDES", "main"]
 
 HIDDEN = 6  # sigmoid layers between the image and the classes, enough for the gradient to vanish
-STEPS = 60  # of the training of LeNet-5: it errs on some digits, and the page shows one of these
+TRAINING_STEPS = 60  # of LeNet-5, which then errs on some digits: the page shows one
 
 
 def fan_out() -> Drawing:
@@ -91,7 +91,7 @@ def lenet5() -> Drawing:
     model = nn.LeNet5(rng=np.random.default_rng(0))
     digits = tg.data.digits()
     optimizer = optim.Adam(model.parameters(), lr=0.002)
-    pixels = digits.train.images[: STEPS * 64].astype("f4") / 255
+    pixels = digits.train.images[: TRAINING_STEPS * 64].astype("f4") / 255
     for k in range(0, len(pixels), 64):
         loss = tg.cross_entropy(model(pixels[k : k + 64]), digits.train.labels[k : k + 64])
         optimizer.zero_grad()
@@ -120,7 +120,7 @@ def vanishing_gradient() -> Drawing:
     return trace.draw(names=model, heat="gradient", title=title)
 
 
-PAGES: dict[str, Callable[[], Drawing]] = {
+LESSON_PAGES: dict[str, Callable[[], Drawing]] = {
     "perceptron": perceptron,
     "fan-out": fan_out,
     "convolution": convolution,
@@ -130,11 +130,10 @@ PAGES: dict[str, Callable[[], Drawing]] = {
 }
 """Functions that draw the computations of the pages, by file name."""
 
-_ACROSS = Style(page="slide", rankdir="LR")
 SLIDES: dict[str, Callable[[], Drawing]] = {
-    "slide-perceptron": lambda: replace(perceptron(), style=_ACROSS),
-    "slide-fan-out": lambda: replace(fan_out(), style=_ACROSS),
-    "slide-vanishing": lambda: replace(vanishing_gradient(), style=_ACROSS, depth=1),
+    "slide-perceptron": lambda: replace(perceptron(), style=ACROSS),
+    "slide-fan-out": lambda: replace(fan_out(), style=ACROSS),
+    "slide-vanishing": lambda: replace(vanishing_gradient(), style=ACROSS, depth=1),
 }
 """Functions that draw the pictures of the slides, from left to right, by file name."""
 
@@ -142,7 +141,7 @@ SLIDES: dict[str, Callable[[], Drawing]] = {
 def main(folder: Path) -> list[Path]:
     """Write each page to a folder, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [draw().render(folder / f"{name}.html") for name, draw in PAGES.items()]
+    return [draw().render(folder / f"{name}.html") for name, draw in LESSON_PAGES.items()]
 
 
 if __name__ == "__main__":

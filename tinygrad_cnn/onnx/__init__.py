@@ -2,7 +2,7 @@
 
 The extra ``onnx`` is needed. How an op is exported stands in `tinygrad_cnn.onnx.exporters`, one
 function an op, in the families of `tinygrad_cnn.ops`; how an ONNX operator is computed stands in
-`tinygrad_cnn.onnx.importers`. `exporter` adds one's own op, `importer` an operator.
+`tinygrad_cnn.onnx.importers`. `exporter` adds your own op, `importer` an operator.
 """
 
 from typing import TYPE_CHECKING

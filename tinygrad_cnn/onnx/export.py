@@ -80,7 +80,8 @@ def export(
         Stored in the file.
     check : bool
         Whether to load the file, run it on one more input and compare with the model. A file with
-        operators that `load` lacks, of one's own exporters, cannot be checked: this is a warning.
+        operators that `load` lacks, written by your own exporters, cannot be checked: this is a
+        warning.
 
     Returns
     -------
@@ -100,7 +101,7 @@ def export(
     See Also
     --------
     load : The other direction.
-    exporter : Export one's own op.
+    exporter : Export your own op.
 
     Examples
     --------

@@ -176,7 +176,7 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     ----------
     x : Tensor or array_like
     alpha : float
-        α; the result is −α at least.
+        α; the result approaches −α as `x` decreases.
 
     Notes
     -----

@@ -35,7 +35,5 @@ def running_frames() -> list[FrameType]:
 
 def running_line() -> str:
     """Return the file and line of user code that are running; "" if there are none."""
-    for frame in running_frames():
-        if frame.f_code.co_filename != "<string>":  # made of a table of names
-            return f"{frame.f_code.co_filename}, line {frame.f_lineno}"
-    return ""
+    frames = running_frames()
+    return f"{frames[0].f_code.co_filename}, line {frames[0].f_lineno}" if frames else ""

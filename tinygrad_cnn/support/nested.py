@@ -29,10 +29,10 @@ def parts(value: Any, kind: Any) -> Iterator[Any]:
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a value with ``change(part)`` in place of each part that is none of these itself.
+    """Return a value with ``change(part)`` in place of each part that is not a container.
 
-    A container is made new, of the same class: list, tuple, named tuple, dict or slice. One of
-    another class is a part.
+    Containers are lists, tuples, named tuples, dicts and slices, and are made new. An instance of
+    another subclass of these is a part.
 
     Examples
     --------

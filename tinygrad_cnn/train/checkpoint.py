@@ -94,7 +94,7 @@ class Checkpoint:
     TypeError
         If a part has no ``state_dict()`` or ``load_state_dict()``.
     ValueError
-        If `every` is no such distance.
+        If `every` is not a number of steps or a time.
     RunError
         On entering, if another process holds the folder.
 

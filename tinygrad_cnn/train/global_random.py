@@ -12,7 +12,14 @@ import numpy as np
 from tinygrad_cnn.core.random import default, default_generator, manual_seed
 from tinygrad_cnn.engine.context import changed
 
-__all__ = ["global_random", "seeded_globally", "seeded_states", "set_global_random"]
+__all__ = [
+    "global_random",
+    "python_state",
+    "seeded_globally",
+    "seeded_states",
+    "set_global_random",
+    "set_python_state",
+]
 
 
 def python_state(generator: Any) -> dict[str, Any]:

@@ -255,7 +255,7 @@ def fit(
     -----
     UserWarning
         If the optimizer has parameters of another model, and lacks some of this one, as after
-        replacing a layer. Parameters of a `loss` that is a module are no such.
+        replacing a layer. Parameters of a `loss` that is a module do not count.
 
     Examples
     --------

@@ -201,16 +201,15 @@ def has_hidden_state(model: Module, images: NDArray[Any]) -> bool:
 
 
 def warn_of_unsaved_state(model: Module, images: NDArray[Any]) -> None:
-    """Warn if a resumed run would not be bit-identical; runs the model, as `has_hidden_state`."""
+    """Warn if a resumed run would not be bit-identical; may run the model: `has_hidden_state`."""
     name, names = type(model).__name__, unsaved(model)
-    hidden = has_hidden_state(model, images)
     if names:
         warnings.warn(
             f"{name}: the state of {', '.join(names)} cannot be saved; if training changes it, "
             "a resumed run is not bit-identical",
             stacklevel=3,
         )
-    elif hidden:
+    elif has_hidden_state(model, images):
         warnings.warn(
             f"{name}: its outputs depend on a counter or generator outside the modules' "
             "attributes; a resumed run is not bit-identical",

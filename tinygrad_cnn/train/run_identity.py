@@ -1,4 +1,4 @@
-"""Which run a checkpoint is of, and with which settings."""
+"""The identity of a run, stored in its checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["RunIdentity", "run_id"]
 
 
 class RunIdentity:
-    """The part of a checkpoint that says which run it is of, and with which settings.
+    """The part of a checkpoint that identifies its run: id, settings and model file.
 
     Parameters
     ----------

@@ -44,11 +44,11 @@ class StepRow:
     variation : float
         The standard deviation of forward and backward over the steps of a rank, as a share.
     together : float
-        Seconds of a step with summed gradients.
+        Seconds of a step with summed gradients: this and the next three are medians over all ranks.
     waited : float
-        The seconds of it in which a rank only waited for all-reduces.
+        The seconds of a step in which a rank only waited for all-reduces.
     in_flight : float
-        The seconds from the start of its first all-reduce to the end of the last.
+        The seconds from the start of a step's first all-reduce to the end of the last.
     at_once : float
         Seconds of the same all-reduces one after another, with nothing to compute meanwhile.
     reduced : float

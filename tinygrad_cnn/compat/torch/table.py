@@ -443,7 +443,8 @@ def functions(table: str, module: str, view: bool = False) -> dict[str, Any]:
             if p in parameters
         ]
         known = {**KNOWN, "__name__": module}
-        exec("\n".join([*lines, f"    return wrapped({expression})"]), known)
+        source = "\n".join([*lines, f"    return wrapped({expression})"])
+        exec(compile(source, f"{__file__}:{name}", "exec"), known)
         function: Any = known[name]
         function.__doc__ = f"Return ``{expression}``, where ``tg`` is `tinygrad_cnn`."
         if axes or "keepdim" in parameters:

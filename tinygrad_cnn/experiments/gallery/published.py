@@ -1,4 +1,4 @@
-"""Networks from books and papers, reproduced, compared with their published figures."""
+"""Networks from books and papers, reproduced and compared with their published figures."""
 
 from __future__ import annotations
 

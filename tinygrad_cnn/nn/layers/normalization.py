@@ -34,7 +34,7 @@ def by_running_statistics(
     given: list[Any] = [mean, variance, weight, bias]
     is_on, observers = recording.get().on, recording.get().observers
     is_wanted = any(getattr(v, "requires_grad", False) for v in given)
-    if not ((is_on and is_wanted) or (observers and step_observers())):
+    if not ((is_on and is_wanted) or step_observers()):
         given = [array_of(v) for v in given]  # NumPy takes a tenth of the time
     center, spread, factor, term = given
     deviation = ops.sqrt(spread + eps)

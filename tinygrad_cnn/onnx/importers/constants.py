@@ -18,7 +18,7 @@ from tinygrad_cnn.onnx.importers.values import (
     whole,
 )
 from tinygrad_cnn.onnx.operator import Operator, importer
-from tinygrad_cnn.onnx.tensors import dtype_of
+from tinygrad_cnn.onnx.tensors import dtype_of, type_name
 
 __all__: list[str] = []
 
@@ -76,9 +76,14 @@ def _(node: Operator, x: Array, like: Array) -> Array:
 
 @importer("BitCast")
 def _(node: Operator, x: Array) -> Array:
-    dtype = dtype_of(node.get("to"), str(node))
-    if dtype.itemsize != x.dtype.itemsize or node.get("to") in (10, 16):
-        raise refused(node, f"x holds {x.dtype}, expected a data type as wide as {dtype.name}")
+    number = node.get("to")
+    dtype = dtype_of(number, str(node))
+    if dtype.itemsize != x.dtype.itemsize or number in (10, 16):
+        raise refused(
+            node,
+            f"x holds {x.dtype}, `to` is {type_name(number)}; expected a type of the same width, "
+            "other than FLOAT16 and BFLOAT16",
+        )
     return np.array(plain(x), order="C").view(dtype)
 
 

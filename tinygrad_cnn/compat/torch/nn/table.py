@@ -160,7 +160,7 @@ def layers(module: str) -> dict[str, type[Module]]:
 def _layer(signature: str, inputs: str, value: str, module: str) -> type[Module]:
     name, _, parameters = signature.partition("(")
     known: dict[str, Any] = {"F": functional, "sides": sides}
-    exec(f"def __init__(self, {parameters}: pass", known)
+    exec(compile(f"def __init__(self, {parameters}: pass", f"{__file__}:{name}", "exec"), known)
     given = [
         p.name
         for p in inspect.signature(known["__init__"]).parameters.values()
@@ -175,7 +175,7 @@ def _layer(signature: str, inputs: str, value: str, module: str) -> type[Module]
         *(f"    {argument} = self.{argument}" for argument in own),
         f"    return {value}",
     ]
-    exec("\n".join(lines), known)
+    exec(compile("\n".join(lines), f"{__file__}:{name}", "exec"), known)
     body = {key: known[key] for key in ("__init__", "forward")}
     for function in body.values():
         function.__module__, function.__qualname__ = module, f"{name}.{function.__name__}"
